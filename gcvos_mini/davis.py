@@ -1,0 +1,224 @@
+"""The DAVIS layout on disk: frames, palette masks, splits.
+
+    root/JPEGImages/480p/<sequence>/00000.jpg      frames, RGB
+    root/Annotations/480p/<sequence>/00000.png     masks, one object id per pixel
+    root/ImageSets/2016/val.txt                    one sequence name per line
+    root/ImageSets/480p/val.txt                    the original 2016 form: "/JPEGImages/480p/x/00000.jpg ..."
+
+Layout: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", 2016, and Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. Everything here that
+meets unusable files raises BadInput with the file and the fix in its message.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gcvos_mini.errors import BadInput
+
+VOID = 255  # year 2017: pixels that belong to nobody
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def _palette():
+    """The VOC colour map: bit triples of the id, spread over the high bits of R, G and B."""
+    ids = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for place in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((ids >> channel & 1) << (7 - place)).astype(np.uint8)
+        ids = ids >> 3
+    return colours.flatten().tolist()
+
+
+PALETTE = _palette()  # 768 ints: R, G, B of id 0, of id 1, ...
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One video: frame files in time order, and mask files by frame stem ("00000")."""
+
+    name: str
+    frames: tuple[Path, ...]
+    masks: dict[str, Path]
+
+
+def _decode(path):
+    """Open and decode the whole file; a truncated one is bad input, never half a picture."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file; check the path") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: cannot be read as an image ({reason}); copy it again") from None
+
+
+def read_frame(path):
+    """Read one frame as uint8 (H, W, 3) RGB. Raises BadInput if it does not decode to its end."""
+    image = _decode(path)
+    if image.mode.startswith(("I", "F")):  # PIL would clip 16 bits to 8 without a word
+        raise BadInput(f"{path}: more than 8 bits per channel; save it as an 8-bit RGB image")
+    return np.array(image.convert("RGB"))
+
+
+def read_mask(path):
+    """Read one mask as uint8 (H, W): object ids as stored, 255 = void in DAVIS 2017.
+
+    Takes palette, grey, grey with alpha (ignored) and one-bit images; raises BadInput on colour,
+    where an id per pixel would have to be guessed.
+    """
+    image = _decode(path)
+    if image.mode not in ("P", "L", "1", "LA"):
+        raise BadInput(
+            f"{path}: mask is a {image.mode} image, not object ids; "
+            "save it as an 8-bit palette or grey PNG whose pixel values are 0, 1, 2, ..."
+        )
+    if image.mode == "LA":
+        image = image.getchannel("L")
+    return np.array(image).astype(np.uint8)
+
+
+def read_sequence_mask(path, year):
+    """Read one mask as uint8 (H, W) by the rules of its year.
+
+    2016 has one object, stored as any non-zero value (the original files use 255): it becomes 1.
+    2017 keeps the ids and 255 = void.
+    """
+    mask = read_mask(path)
+    return (mask > 0).astype(np.uint8) if int(year) == 2016 else mask
+
+
+def check_same_size(first, first_path, second, second_path):
+    """Raise BadInput naming both files when two images differ in height or width."""
+    if first.shape[:2] != second.shape[:2]:
+        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (first, second)]
+        raise BadInput(
+            f"{first_path} is {sizes[0]} but {second_path} is {sizes[1]}; "
+            "both must have the same size"
+        )
+
+
+def object_ids(mask):
+    """The object ids in a mask, in order: without background (0) and void (255)."""
+    return [int(i) for i in np.unique(mask) if i not in (0, VOID)]
+
+
+def read_start(sequence, year):
+    """First frame uint8 (H, W, 3) and its mask uint8 (H, W): what a segmenter starts from.
+
+    Raises BadInput when the sizes differ or the mask has no object.
+    """
+    frame_path = sequence.frames[0]
+    mask_path = sequence.masks[frame_path.stem]
+    frame, mask = read_frame(frame_path), read_sequence_mask(mask_path, year)
+    check_same_size(frame, frame_path, mask, mask_path)
+    check_has_object(mask, mask_path)
+    return frame, mask
+
+
+def check_has_object(mask, path):
+    """Raise BadInput when a first mask holds no object."""
+    if not object_ids(mask):
+        if mask.any():
+            raise BadInput(f"{path}: first mask holds only 255, void in year 2017; use year 2016")
+        raise BadInput(f"{path}: first mask is empty; mark at least one object in it")
+
+
+def write_mask(path, labels):
+    """Write labels uint8 (H, W) as a palette PNG in DAVIS colours.
+
+    The file appears whole or not at all: a run that is stopped leaves no half-written mask.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(f"labels must be uint8 (H, W), not {labels.dtype} {labels.shape}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels)
+    image.putpalette(PALETTE)  # turns grey into palette mode, pixel values unchanged
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        image.save(unfinished, format="PNG")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_split(root, year=2017, split="val", resolution=None, need_frames=True):
+    """List the sequences of a split: list[Sequence], in the order of the split file.
+
+    resolution: a folder name such as "480p"; None takes 480p if present, else the only one.
+    need_frames: False reads Annotations alone (scoring needs no pictures); frames are then empty.
+    Raises BadInput on a missing folder, an unknown split, a sequence without frames, or one
+    without a mask for its first frame.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise BadInput(f"{root}: no such folder; give the folder that holds Annotations")
+    resolution = _resolution(root / ("JPEGImages" if need_frames else "Annotations"), resolution)
+    names = _split_names(root, int(year), split, resolution)
+    return [_sequence(root, name, resolution, need_frames) for name in names]
+
+
+def _resolution(folder, wanted):
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; see the DAVIS layout in gcvos_mini/davis.py")
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if wanted is None and "480p" in found:
+        return "480p"
+    if wanted is None and len(found) == 1:
+        return found[0]
+    if wanted in found:
+        return wanted
+    problem = "choose a resolution" if wanted is None else f"there is no resolution {wanted}"
+    raise BadInput(f"{folder}: {problem}; it has: {', '.join(found) or 'nothing'}")
+
+
+def _split_names(root, year, split, resolution):
+    """Sequence names from ImageSets/<year>, or from the original 2016 ImageSets/<resolution>."""
+    folders = [root / "ImageSets" / str(year)]
+    if year == 2016:
+        folders.append(root / "ImageSets" / resolution)
+    files = [folder / f"{split}.txt" for folder in folders]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None:
+        splits = sorted({p.stem for folder in folders for p in folder.glob("*.txt")})
+        raise BadInput(f"{files[0]}: no such split; there is: {', '.join(splits) or 'none'}")
+    lines = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+    # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
+    names = [Path(line).parent.name if "/" in line else line for line in lines]
+    if not names:
+        raise BadInput(f"{file}: names no sequence; write one sequence name per line")
+    return list(dict.fromkeys(names))
+
+
+def _sequence(root, name, resolution, need_frames):
+    masks_folder = root / "Annotations" / resolution / name
+    masks = {p.stem: p for p in _files(masks_folder, (".png",))}
+    if not masks:
+        raise BadInput(f"{masks_folder}: no masks; put at least the first frame's PNG there")
+    if not need_frames:
+        return Sequence(name, (), masks)
+    frames_folder = root / "JPEGImages" / resolution / name
+    frames = _files(frames_folder, FRAME_SUFFIXES)
+    if not frames:
+        raise BadInput(f"{frames_folder}: no frames; put {', '.join(FRAME_SUFFIXES)} files there")
+    if frames[0].stem not in masks:
+        raise BadInput(
+            f"{masks_folder / frames[0].stem}.png: no mask for the first frame {frames[0]}; add it"
+        )
+    return Sequence(name, tuple(frames), masks)
+
+
+def _files(folder, suffixes):
+    """Files with these endings, sorted by name; hidden ones (._00000.jpg of macOS) left out."""
+    if not folder.is_dir():
+        return []
+    files = (p for p in folder.iterdir() if p.suffix.lower() in suffixes)
+    return sorted(p for p in files if not p.name.startswith("."))
