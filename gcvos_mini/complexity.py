@@ -1,0 +1,175 @@
+"""Tables 1 and 2 of the paper, counted from shapes instead of quoted.
+
+    python -m gcvos_mini.complexity
+
+What Table 1 leaves unsaid, and what gives all eight of its entries (asserted in the tests):
+
+- its "FLOPS" are multiply-accumulates, so twice as many floating-point operations;
+- the STM read counts both products, q k^T and weights v, although section 3.1.3 names only the
+  second (C_M H^2 W^2 T);
+- t counts the frames after the first, so that the memory holds T = max(t, 1) frames;
+- its memory is the query, and for each stored frame its key, value, logits and softmax weights;
+  the context that is read is not counted. "MB" is MiB, float32;
+- the GC row is the read alone. The write, k^T v, costs the same once more, see `gc_write_*`.
+
+Sizes below are those of the feature map; `map_size` turns an input size into one.
+The paper swaps C_M and C_N between sections; here key_dim is 128 and value_dim 512.
+"""
+
+import dataclasses
+import math
+
+MIB = 2**20
+
+
+def map_size(height, width, stride=16):
+    """Size (h, w) of the feature map of an input of height x width pixels, padded to the stride."""
+    return math.ceil(height / stride), math.ceil(width / stride)
+
+
+# Operations are multiply-accumulates: (a, b) @ (b, c) is a * b * c of them.
+
+
+def stm_read_operations(height, width, frames, key_dim=128, value_dim=512):
+    """Multiply-accumulates of (q k^T) v over `frames` stored frames. The softmax is not counted."""
+    pixels = height * width
+    logits = pixels * key_dim * (pixels * frames)  # (N, C_key) @ (C_key, N T)
+    read = pixels * (pixels * frames) * value_dim  # (N, N T) @ (N T, C_value)
+    return logits + read
+
+
+def gc_write_operations(height, width, key_dim=128, value_dim=512):
+    """Multiply-accumulates of eq. 1, k^T v, for one frame."""
+    return key_dim * (height * width) * value_dim  # (C_key, N) @ (N, C_value)
+
+
+def gc_read_operations(height, width, key_dim=128, value_dim=512):
+    """Multiply-accumulates of eq. 3, q G, for one frame."""
+    return (height * width) * key_dim * value_dim  # (N, C_key) @ (C_key, C_value)
+
+
+def stm_read_bytes(height, width, frames, key_dim=128, value_dim=512, dtype_bytes=4):
+    """Bytes alive in the STM read: query, and keys, values, logits, softmax weights per frame."""
+    pixels = height * width
+    per_frame = pixels * (key_dim + value_dim) + 2 * pixels * pixels
+    return (pixels * key_dim + frames * per_frame) * dtype_bytes
+
+
+def gc_write_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
+    """Bytes alive in the GC write: key and value of one frame, its context and the running mean."""
+    pixels = height * width
+    return (pixels * (key_dim + value_dim) + 2 * key_dim * value_dim) * dtype_bytes
+
+
+def gc_read_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
+    """Bytes alive in the GC read: the query and the context, whatever the number of frames."""
+    return (height * width * key_dim + key_dim * value_dim) * dtype_bytes
+
+
+def break_even_frames(height, width, key_dim=128, value_dim=512):
+    """T (real) at which q (k^T v) costs as much as (q k^T) v, all T frames multiplied at once.
+
+    q (k^T v) is T writes and one read. Above this T it is the cheaper order; infinity means
+    never: the map is so small that a frame's context costs more than its correlation.
+    """
+    pixels = height * width
+    context = key_dim * value_dim  # operations per pixel, of one write or one read
+    saved_per_frame = pixels * (key_dim + value_dim) - context
+    return context / saved_per_frame if saved_per_frame > 0 else math.inf
+
+
+def break_even_frames_running(height, width, key_dim=128, value_dim=512):
+    """T (real) at which one write and one read of the running context (eq. 2) equal an STM read.
+
+    This is what each new frame of a video costs, since old frames are never multiplied again.
+    """
+    per_frame = stm_read_operations(height, width, 1, key_dim, value_dim)
+    write = gc_write_operations(height, width, key_dim, value_dim)
+    read = gc_read_operations(height, width, key_dim, value_dim)
+    return (write + read) / per_frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of Table 1: `frames` is the paper's t, None for "any"."""
+
+    method: str
+    frames: int | None
+    operations: int
+    nbytes: int
+
+
+def table_1(height=384, width=384, frames=(0, 10, 100), key_dim=128, value_dim=512, dtype_bytes=4):
+    """Rows of Table 1 for an input of height x width pixels at stride 16, paper's convention."""
+    size = map_size(height, width)
+    dims = key_dim, value_dim
+    rows = []
+    for t in frames:
+        stored = max(t, 1)
+        operations = stm_read_operations(*size, stored, *dims)
+        rows.append(Row("STM", t, operations, stm_read_bytes(*size, stored, *dims, dtype_bytes)))
+    operations = gc_read_operations(*size, *dims)
+    rows.append(Row("GC", None, operations, gc_read_bytes(*size, *dims, dtype_bytes)))
+    return rows
+
+
+def parameters(config):
+    """Number of learnt parameters of Network(config), counted on the real modules."""
+    import torch
+
+    from gcvos_mini.network import Network
+
+    with torch.device("meta"):  # shapes without storage
+        network = Network(config)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def table_2():
+    """Rows (value_dim, key_dim, parameters) of Table 2, which prints them rounded down to 1 M."""
+    from gcvos_mini.config import PAPER
+
+    configs = [dataclasses.replace(PAPER, key_dim=dim, value_dim=512) for dim in (128, 512)]
+    return [(config.value_dim, config.key_dim, parameters(config)) for config in configs]
+
+
+def markdown(header, rows):
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def main(key_dim: int = 128, value_dim: int = 512) -> None:
+    """Print Table 1 (at 384x384, 480p and 1080p) and Table 2 as Markdown, counted from shapes.
+
+    Args:
+        key_dim: channels of key and query in Table 1.
+        value_dim: channels of value in Table 1.
+    """
+    for title, height, width in [("384x384", 384, 384), ("480p", 480, 854), ("1080p", 1080, 1920)]:
+        h, w = map_size(height, width)
+        print(f"Table 1 at {title}: a {w}x{h} map, key {key_dim}, value {value_dim}\n")
+        rows = [
+            (
+                row.method,
+                "any" if row.frames is None else row.frames,
+                f"{row.operations / 1e9:.2f} G",
+                f"{row.nbytes / MIB:.1f} MiB",
+            )
+            for row in table_1(height, width, key_dim=key_dim, value_dim=value_dim)
+        ]
+        print(markdown(("Read", "t", "Multiply-accumulates", "Memory"), rows))
+        at_once = break_even_frames(h, w, key_dim, value_dim)
+        running = break_even_frames_running(h, w, key_dim, value_dim)
+        print(f"\nq (k^T v) is cheaper than (q k^T) v above T = {at_once:.3f} frames at once,")
+        print(f"a write and a read of the running context above T = {running:.3f}.\n")
+    print("Table 2: parameters of the whole network\n")
+    rows = [(f"{value}x{key}", f"{count:,}") for value, key, count in table_2()]
+    print(markdown(("Context", "Parameters"), rows))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    from gcvos_mini.errors import exit_on_bad_input
+
+    exit_on_bad_input(lambda: tyro.cli(main))
