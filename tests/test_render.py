@@ -1,0 +1,228 @@
+"""Rendering: every pixel is where and what the docstrings say, without looking at it."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gcvos_mini import render
+from gcvos_mini.davis import PALETTE
+
+COLOURS = np.array(PALETTE).reshape(256, 3)
+
+
+@pytest.fixture
+def frame():
+    return np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+
+
+@pytest.fixture
+def mask():
+    """Two objects that touch at column 20, one of them at the left edge of the image."""
+    mask = np.zeros((24, 40), np.uint8)
+    mask[6:18, 0:20], mask[6:18, 20:30] = 1, 2
+    return mask
+
+
+def test_overlay_tints_objects_outlines_them_and_leaves_the_background(frame, mask):
+    drawn = render.overlay(frame, mask, alpha=0.25)
+    assert (drawn[mask == 0] == frame[mask == 0]).all()
+    for y, x, i in [(10, 5, 1), (10, 25, 2), (10, 0, 1)]:  # inside; the image's edge is no outline
+        expected = 0.75 * frame[y, x] + 0.25 * COLOURS[i]
+        assert np.abs(drawn[y, x] - expected).max() <= 1
+    for y, x, i in [(6, 5, 1), (17, 5, 1), (10, 19, 1), (10, 20, 2), (10, 29, 2)]:
+        assert (drawn[y, x] == COLOURS[i]).all()
+
+
+def test_overlay_returns_a_new_image(frame, mask):
+    kept = frame.copy()
+    drawn = render.overlay(frame, mask)
+    assert drawn.dtype == np.uint8 and drawn.shape == frame.shape
+    assert (frame == kept).all() and not np.shares_memory(frame, drawn)
+    assert (render.overlay(frame, 0 * mask) == frame).all()
+
+
+def test_sizes_that_differ_are_refused(frame, mask):
+    for wrong in (mask[1:], mask[:, 1:]):
+        with pytest.raises(ValueError, match="differ in size"):
+            render.overlay(frame, wrong)
+        with pytest.raises(ValueError, match="differ in size"):
+            render.outline(frame, wrong)
+    with pytest.raises(ValueError, match="differ in size"):
+        render.blend(frame, frame[1:], 0.5)
+
+
+def test_overlay_is_fast_enough_to_drag_a_slider():
+    frame = np.zeros((240, 427, 3), np.uint8)
+    mask = np.zeros((240, 427), np.uint8)
+    mask[60:180, 100:300] = 3
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        render.overlay(frame, mask)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.005
+
+
+def brightness(image):
+    return image.astype(float) @ [0.299, 0.587, 0.114]
+
+
+def test_key_map_is_brighter_where_the_key_is_larger():
+    ramp = np.linspace(-3, 5, 256, dtype=np.float32)[None]
+    drawn = render.key_map(ramp, (256, 1))
+    assert (np.diff(brightness(drawn[0])) >= 0).all()
+    assert brightness(drawn[0, 0]) < 5 and brightness(drawn[0, -1]) > 240
+
+
+def test_key_map_centred_is_white_at_zero_blue_below_and_red_above():
+    signed = np.array([[-4.0, -1.0, 0.0, 1.0, 2.0]])
+    negative, small, zero, _, positive = render.key_map(signed, (5, 1), centred=True)[0].astype(int)
+    assert zero.min() > 240
+    assert negative[2] > negative[0] and positive[0] > positive[2]
+    assert brightness(negative) < brightness(small)  # one scale on both sides of zero
+    assert brightness(negative) < brightness(positive)
+
+
+def test_key_map_with_limits_compares_maps_and_clips():
+    weak, strong = np.full((2, 2), 0.25), np.full((2, 2), 9.0)
+    images = [render.key_map(x, (2, 2), limits=(0, 1)) for x in (weak, strong)]
+    assert brightness(images[0]).max() < brightness(images[1]).min()
+    assert (images[1] == render.key_map(np.array([[0.0, 1.0]]), (2, 1))[0, 1]).all()
+
+
+def test_flat_and_unusable_key_maps():
+    assert render.key_map(np.zeros((3, 3)), (9, 9)).max() <= 4  # inferno starts at 000004
+    assert render.key_map(np.zeros((3, 3)), (9, 9), centred=True).min() > 240
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="finite"):
+            render.key_map(np.array([[0, bad]]), (4, 2))
+
+
+def test_key_map_cells_lie_on_their_pixels_also_when_the_frame_was_padded():
+    """A 40x24 frame is padded to 48x32: 3x2 cells of 16 pixels, the last ones cut off."""
+    channel = np.zeros((2, 3))
+    channel[0, 1] = 1
+    drawn = brightness(render.key_map(channel, (48, 32)))
+    cropped = brightness(render.key_map(channel, (40, 32)))
+    assert cropped.shape == (32, 40) and (cropped == drawn[:, :40]).all()
+    assert set(np.argwhere(cropped == cropped.max())[:, 1]) <= set(range(22, 26))  # around 24
+
+
+def test_blend_mixes_linearly(frame):
+    other = np.full_like(frame, 200)
+    assert (render.blend(frame, other, 0) == frame).all()
+    assert (render.blend(frame, other, 1) == other).all()
+    assert np.abs(render.blend(frame, other, 0.25) - (0.75 * frame + 50)).max() <= 1
+
+
+def test_contact_sheet_puts_every_image_in_its_cell():
+    images = [np.full((10 + i, 20, 3), 30 * i, np.uint8) for i in range(5)]
+    sheet = render.contact_sheet(images, columns=2, pad=3)
+    assert sheet.shape == (3 * (14 + 3) + 3, 2 * (20 + 3) + 3, 3)
+    for i, image in enumerate(images):
+        y, x = 3 + i // 2 * 17, 3 + i % 2 * 23
+        assert (sheet[y : y + 10 + i, x : x + 20] == image).all()
+    assert (sheet[:3] == 255).all() and (sheet[-10:, 30:] == 255).all()
+
+
+def test_contact_sheet_writes_each_label_under_its_image():
+    images = [np.zeros((10, 60, 3), np.uint8)] * 2
+    plain = render.contact_sheet(images, 2, ["", ""])
+    sheet = render.contact_sheet(images, 2, ["", "frame 7"])
+    changed = np.argwhere((sheet != plain).any(-1))
+    assert len(changed) and changed[:, 0].min() >= 4 + 10 and changed[:, 1].min() >= 4 + 60 + 4
+    with pytest.raises(ValueError, match="1 labels for 2 images"):
+        render.contact_sheet(images, 2, ["one"])
+    with pytest.raises(ValueError, match="no images"):
+        render.contact_sheet([], 2)
+
+
+@given(length=st.integers(1, 200), count=st.integers(2, 12))
+def test_spread_keeps_both_ends_and_is_even(length, count):
+    at = render.spread(length, count)
+    assert len(at) == min(length, count)
+    assert at[0] == 0 and at[-1] == length - 1
+    steps = np.diff(at)
+    assert len(steps) == 0 or steps.max() - steps.min() <= 1
+
+
+def test_strip_shows_the_frames_it_names():
+    frames = [np.full((8, 60, 3), 20 * t, np.uint8) for t in range(11)]
+    masks = [np.zeros((8, 60), np.uint8)] * 11
+    row = render.strip(frames, masks, count=3, pad=4)
+    assert [row[8, 30 + i * 64, 0] for i in range(3)] == [0, 100, 200]
+
+
+def test_render_view_shows_mask_left_and_key_right(frame, mask):
+    channel = np.zeros((12, 20))
+    channel[:, 15:] = 1.0
+    view = render.render_view(frame, channel, mask, alpha=1.0)
+    assert view.shape == (24, 84, 3)
+    assert (view[:, :40] == render.overlay(frame, mask, 1.0)).all()
+    right = view[:, 44:]
+    assert right[2, 38, 0] > right[2, 38, 2] and right[2, 2].min() > 240
+    assert (right[10, 29] == COLOURS[2]).all()  # the object's outline
+
+
+def test_key_sheet_has_a_row_for_the_frames_and_one_per_channel(frame):
+    keys = np.zeros((2, 3, 12, 20), np.float32)
+    keys[0, 2], keys[1, 2] = 0.5, 1.0
+    sheet = render.key_sheet([frame, 255 - frame], keys, [0, 2], centred=False)
+    tall = 24 + 4 + 20
+    assert sheet.shape == (3 * tall + 4, 2 * 44 + 4, 3)
+    assert (sheet[4:28, 48:88] == 255 - frame).all()
+    channel_0, channel_2 = sheet[4 + tall : 28 + tall], sheet[4 + 2 * tall : 28 + 2 * tall]
+    assert channel_0[5, 10].max() <= 4  # flat
+    assert brightness(channel_2[5, 60]) > brightness(channel_2[5, 10])  # one scale along the row
+    with pytest.raises(ValueError, match="1 frames and 2 keys"):
+        render.key_sheet([frame], keys, [0])
+
+
+def test_jpeg_decodes_to_the_image():
+    ramp = np.tile(np.arange(0, 200, dtype=np.uint8)[None, :, None], (50, 1, 3))
+    with Image.open(io.BytesIO(render.to_jpeg(ramp))) as image:
+        assert image.format == "JPEG"
+        assert np.abs(np.asarray(image).astype(int) - ramp).max() < 8
+    assert len(render.to_jpeg(ramp, quality=30)) < len(render.to_jpeg(ramp, quality=95))
+
+
+def test_mask_on_map_takes_the_cells_an_object_fills():
+    mask = np.zeros((24, 40), np.uint8)
+    mask[0:16, 16:40] = 7
+    mask[16:, 0:16] = 255  # void is no object
+    assert render.mask_on_map(mask, (3, 2)).tolist() == [[False, True, True], [False] * 3]
+    tiny = np.zeros((24, 40), np.uint8)
+    tiny[20, 4] = 1
+    assert np.argwhere(render.mask_on_map(tiny, (3, 2))).tolist() == [[1, 0]]
+    assert not render.mask_on_map(np.zeros((24, 40), np.uint8), (3, 2)).any()
+
+
+def auc_by_pairs(strength, mask):
+    """The definition: every object cell against every background cell, ties half."""
+    objects, background = strength[mask][:, None], strength[~mask][None]
+    return ((objects > background) + 0.5 * (objects == background)).mean()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), levels=st.sampled_from([2, 4, 1000]))
+def test_selectivity_is_the_share_of_pairs_won(seed, levels):
+    rng = np.random.default_rng(seed)
+    maps = rng.integers(-levels, levels, (3, 5, 7)) / levels  # few levels: many ties
+    mask = rng.random((5, 7)) < 0.3
+    mask[0, 0], mask[-1, -1] = True, False
+    expected = [auc_by_pairs(np.abs(channel), mask) for channel in maps]
+    assert render.selectivity(maps, mask) == pytest.approx(expected, abs=1e-12)
+
+
+def test_selectivity_of_known_channels():
+    mask = np.zeros((4, 4), np.uint8)
+    mask[1:3, 1:3] = 2
+    maps = np.stack([mask, -1.0 * mask, mask == 0, np.ones((4, 4))])
+    assert render.selectivity(maps, mask).tolist() == [1, 1, 0, 0.5]  # strength, not sign
+    assert np.isnan(render.selectivity(maps, 0 * mask)).all()
+    assert np.isnan(render.selectivity(maps, 0 * mask + 1)).all()
