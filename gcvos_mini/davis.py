@@ -158,38 +158,44 @@ def load_split(root, year=2017, split="val", resolution=None, need_frames=True):
     Raises BadInput on a missing folder, an unknown split, a sequence without frames, or one
     without a mask for its first frame.
     """
-    root = Path(root)
-    if not root.is_dir():
+    resolution = find_resolution(root, resolution, need_frames)
+    names = read_split(find_split(root, year, split, resolution))
+    return [load_sequence(root, name, resolution, need_frames) for name in names]
+
+
+def find_resolution(root, resolution=None, need_frames=True):
+    """The resolution's folder name: the one asked for, else 480p, else the only one there is."""
+    if not Path(root).is_dir():
         raise BadInput(f"{root}: no such folder; give the folder that holds Annotations")
-    resolution = _resolution(root / ("JPEGImages" if need_frames else "Annotations"), resolution)
-    names = _split_names(root, int(year), split, resolution)
-    return [_sequence(root, name, resolution, need_frames) for name in names]
-
-
-def _resolution(folder, wanted):
+    folder = Path(root) / ("JPEGImages" if need_frames else "Annotations")
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; see the DAVIS layout in gcvos_mini/davis.py")
+        raise BadInput(f"{folder}: no such folder; a data set has JPEGImages and Annotations")
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if wanted is None and "480p" in found:
+    if resolution is None and "480p" in found:
         return "480p"
-    if wanted is None and len(found) == 1:
+    if resolution is None and len(found) == 1:
         return found[0]
-    if wanted in found:
-        return wanted
-    problem = "choose a resolution" if wanted is None else f"there is no resolution {wanted}"
+    if resolution in found:
+        return resolution
+    problem = "choose a resolution" if resolution is None else f"no resolution {resolution}"
     raise BadInput(f"{folder}: {problem}; it has: {', '.join(found) or 'nothing'}")
 
 
-def _split_names(root, year, split, resolution):
-    """Sequence names from ImageSets/<year>, or from the original 2016 ImageSets/<resolution>."""
-    folders = [root / "ImageSets" / str(year)]
-    if year == 2016:
-        folders.append(root / "ImageSets" / resolution)
+def find_split(root, year, split, resolution):
+    """The split's file: ImageSets/<year>, or the original 2016 form ImageSets/<resolution>."""
+    folders = [Path(root) / "ImageSets" / str(year)]
+    if int(year) == 2016:
+        folders.append(Path(root) / "ImageSets" / resolution)
     files = [folder / f"{split}.txt" for folder in folders]
-    file = next((f for f in files if f.is_file()), None)
-    if file is None:
-        splits = sorted({p.stem for folder in folders for p in folder.glob("*.txt")})
-        raise BadInput(f"{files[0]}: no such split; there is: {', '.join(splits) or 'none'}")
+    for file in files:
+        if file.is_file():
+            return file
+    splits = sorted({p.stem for folder in folders for p in folder.glob("*.txt")})
+    raise BadInput(f"{files[0]}: no such split; there is: {', '.join(splits) or 'none'}")
+
+
+def read_split(file):
+    """Sequence names in a split file, each once, in its order."""
     lines = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
     # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
     names = [Path(line).parent.name if "/" in line else line for line in lines]
@@ -198,14 +204,15 @@ def _split_names(root, year, split, resolution):
     return list(dict.fromkeys(names))
 
 
-def _sequence(root, name, resolution, need_frames):
-    masks_folder = root / "Annotations" / resolution / name
+def load_sequence(root, name, resolution, need_frames=True):
+    """List the files of one sequence. Raises BadInput as load_split does."""
+    masks_folder = Path(root) / "Annotations" / resolution / name
     masks = {p.stem: p for p in _files(masks_folder, (".png",))}
     if not masks:
         raise BadInput(f"{masks_folder}: no masks; put at least the first frame's PNG there")
     if not need_frames:
         return Sequence(name, (), masks)
-    frames_folder = root / "JPEGImages" / resolution / name
+    frames_folder = Path(root) / "JPEGImages" / resolution / name
     frames = _files(frames_folder, FRAME_SUFFIXES)
     if not frames:
         raise BadInput(f"{frames_folder}: no frames; put {', '.join(FRAME_SUFFIXES)} files there")
