@@ -1,0 +1,220 @@
+"""Training clips: made from stills by moving them, or sampled from videos (section 3.3).
+
+A clip is frames float32 (T, 3, S, S) in [0, 1] and masks float32 (T, 1, S, S) of one object, whose
+first mask is never empty. Clip number i of a run depends on the seed and i alone, so a run that is
+resumed sees what it would have seen. Notebook 06 shows them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from gcvos_mini.davis import FRAME_SUFFIXES, load_split, object_ids, read_frame, read_sequence_mask
+from gcvos_mini.errors import BadInput
+
+TRIES = 10  # draws until the object is in the crop
+SMALLEST = 0.01  # an object covers at least this share of the crop in the first frame
+
+
+@dataclass(frozen=True)
+class Still:
+    """One image and its mask file; `year` says how to read the mask (davis.py)."""
+
+    image: Path
+    mask: Path
+    year: int
+
+
+def find_stills(folder):
+    """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png. Raises BadInput if none."""
+    folder = Path(folder)
+    images = sorted(p for p in (folder / "images").iterdir() if p.suffix.lower() in FRAME_SUFFIXES)
+    masks = {p.stem: p for p in (folder / "masks").glob("*.png")}
+    stills = [Still(p, masks[p.stem], 2016) for p in images if p.stem in masks]
+    if not stills:
+        raise BadInput(f"{folder}: no image in images/ has a mask of the same name in masks/")
+    return stills
+
+
+def find_data(folders, split="train"):
+    """(stills, videos) in folders of stills or in DAVIS layout.
+
+    Every annotated video frame also serves as a still. Raises BadInput on a folder of neither kind.
+    """
+    stills, videos = [], []
+    for folder in map(Path, folders):
+        if (folder / "images").is_dir() and (folder / "masks").is_dir():
+            stills += find_stills(folder)
+        elif (folder / "JPEGImages").is_dir():
+            year = 2017 if (folder / "ImageSets" / "2017" / f"{split}.txt").is_file() else 2016
+            for sequence in load_split(folder, year, split):
+                video = [
+                    Still(frame, sequence.masks[frame.stem], year)
+                    for frame in sequence.frames
+                    if frame.stem in sequence.masks
+                ]
+                videos.append(video)
+                stills += video
+        else:
+            raise BadInput(
+                f"{folder}: neither stills (images/ and masks/) nor DAVIS (JPEGImages/, ...); "
+                "make the embedded clips with python -m gcvos_mini.toy --out DIR"
+            )
+    return stills, videos
+
+
+def center(mask):
+    """(x, y) of the object's centre in a mask (H, W), or of the image's where it is empty."""
+    y, x = np.nonzero(mask)
+    if len(x) == 0:
+        return np.array(mask.shape[::-1]) / 2
+    return np.array([x.mean(), y.mean()])
+
+
+def random_affine(rng, stage, mask):
+    """A 2x3 matrix from crop pixels to pixels of the source, whose object mask (H, W) it centres.
+
+    At scale 1 the crop spans the source's short side; the centre moves by up to a quarter of it.
+    """
+    span = min(mask.shape)
+    angle = rng.uniform(-stage.rotation, stage.rotation)
+    zoom = rng.uniform(*stage.scale) * stage.crop / span  # crop pixels per source pixel
+    matrix = cv2.getRotationMatrix2D((stage.crop / 2, stage.crop / 2), angle, 1 / zoom)
+    matrix[:, 2] += center(mask) + span * rng.uniform(-0.25, 0.25, 2) - stage.crop / 2
+    return matrix
+
+
+def thin_plate_spline(rng, size, strength, points=4):
+    """A smooth random displacement (S, S, 2) in pixels that moves points x points control points.
+
+    The thin-plate spline is the surface through the moved points that bends least:
+    f(p) = a0 + a.p + sum_i w_i U(|p - c_i|), U(r) = r^2 log r^2 (Bookstein 1989).
+    """
+    axis = np.linspace(0, 1, points)
+    control = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)  # (n, 2)
+    shift = rng.uniform(-strength, strength, control.shape)
+
+    def basis(p):  # (m, 2) -> (m, n + 3)
+        r2 = ((p[:, None] - control) ** 2).sum(axis=2)
+        return np.hstack([r2 * np.log(r2 + 1e-9), np.ones((len(p), 1)), p])
+
+    n = len(control)
+    system = np.zeros((n + 3, n + 3))
+    system[:n] = basis(control)
+    system[n:, :n] = system[:n, n:].T  # the weights hold no affine part
+    weights = np.linalg.solve(system, np.vstack([shift, np.zeros((3, 2))]))
+    coarse = np.linspace(0, 1, 24)  # smooth enough to draw coarsely
+    grid = np.stack(np.meshgrid(coarse, coarse), axis=-1).reshape(-1, 2)
+    field = (basis(grid) @ weights).reshape(24, 24, 2).astype(np.float32)
+    return cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR) * size
+
+
+def source_positions(matrix, size, displacement=0):
+    """Where each crop pixel looks in the source, (S, S, 2) in pixels."""
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
+    crop = np.stack([x, y], axis=-1) + displacement  # (S, S, 2)
+    return (crop @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def sample(image, mask, positions):
+    """Image (H, W, 3) and object mask (H, W) at positions (S, S, 2); no object outside the source."""
+    frame = cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    soft = cv2.remap(mask.astype(np.float32), positions, None, cv2.INTER_LINEAR)
+    return frame, soft
+
+
+def jitter(rng, frame, strength):
+    """Change brightness and contrast of uint8 (S, S, 3) by up to +-strength."""
+    gain, shift = 1 + rng.uniform(-strength, strength, 2)
+    return np.clip(frame * gain + 255 * (shift - 1), 0, 255).astype(np.uint8)
+
+
+class TrainingClips(torch.utils.data.Dataset):
+    """Clips 0 ... total-1 of a run, for one Stage on folders of data.
+
+    Raises BadInput where the stage needs videos or stills that the folders lack.
+    """
+
+    def __init__(self, stage, folders, total, seed=0):
+        self.stage, self.total, self.seed = stage, total, seed
+        self.stills, self.videos = find_data(folders)
+        self.videos = [v for v in self.videos if len(v) >= stage.clip_frames]
+        names = ", ".join(map(str, folders))
+        if stage.stills != (1.0, 1.0) and not self.videos:
+            raise BadInput(f"{names}: no training video; this stage needs a folder in DAVIS layout")
+        if not self.stills:
+            raise BadInput(f"{names}: no training image")
+
+    def __len__(self):
+        return self.total
+
+    def __getitem__(self, index):
+        """Clip `index`: frames (T, 3, S, S), masks (T, 1, S, S), float32."""
+        rng = np.random.default_rng([self.seed, index])
+        progress = index / self.total
+        start, end = self.stage.stills
+        make = self.from_still if rng.random() < start + (end - start) * progress else self.from_video
+        for _ in range(TRIES):
+            frames, masks = make(rng, progress)
+            if (masks[0] > 0.5).mean() >= SMALLEST:
+                break
+        if self.stage.jitter:
+            frames = [jitter(rng, frame, self.stage.jitter) for frame in frames]
+        frames, masks = np.stack(frames), np.stack(masks)  # (T, S, S, 3), (T, S, S)
+        if rng.random() < 0.5:
+            frames, masks = frames[:, :, ::-1], masks[:, :, ::-1]
+        frames = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy()).float() / 255
+        return frames, torch.from_numpy(masks[:, None] > 0.5).float()
+
+    def from_still(self, rng, progress):
+        """Move one still: the object by affine and spline, the background by another affine."""
+        image, mask = self._read(rng, self.stills[rng.integers(len(self.stills))])
+        paste = rng.random() < self.stage.paste
+        if paste:
+            other = read_frame(self.stills[rng.integers(len(self.stills))].image)
+        frames, masks = [], []
+        for _ in range(self.stage.clip_frames):
+            frame, soft = self._moved(rng, image, mask)
+            if paste:
+                behind, _ = self._moved(rng, other, np.zeros(other.shape[:2]))
+                frame = (soft[..., None] * frame + (1 - soft[..., None]) * behind).astype(np.uint8)
+            frames.append(frame)
+            masks.append(soft)
+        return frames, masks
+
+    def from_video(self, rng, progress):
+        """Frames of one video in time order, all under the same affine; the interval grows."""
+        video = self.videos[rng.integers(len(self.videos))]
+        shortest, longest = self.stage.interval
+        longest = round(shortest + (longest - shortest) * min(1, 2 * progress))
+        steps = rng.integers(shortest, longest + 1, self.stage.clip_frames - 1)
+        steps = np.minimum(steps, (len(video) - 1) // (self.stage.clip_frames - 1))
+        first = rng.integers(len(video) - steps.sum())
+        picks = [video[i] for i in first + np.concatenate([[0], np.cumsum(steps)])]
+        image, mask, chosen = self._read(rng, picks[0], return_id=True)
+        positions = source_positions(random_affine(rng, self.stage, mask), self.stage.crop)
+        frames, masks = [], []
+        for pick in picks:
+            image = read_frame(pick.image)
+            mask = read_sequence_mask(pick.mask, pick.year) == chosen
+            frame, soft = sample(image, mask, positions)
+            frames.append(frame)
+            masks.append(soft)
+        return frames, masks
+
+    def _read(self, rng, still, return_id=False):
+        """Image (H, W, 3) and the mask (H, W) of one of its objects, drawn at random."""
+        labels = read_sequence_mask(still.mask, still.year)
+        ids = object_ids(labels)
+        chosen = ids[rng.integers(len(ids))] if ids else 1
+        image, mask = read_frame(still.image), labels == chosen
+        return (image, mask, chosen) if return_id else (image, mask)
+
+    def _moved(self, rng, image, mask):
+        size = self.stage.crop
+        matrix = random_affine(rng, self.stage, mask)
+        spline = thin_plate_spline(rng, size, self.stage.spline) if self.stage.spline else 0
+        return sample(image, mask, source_positions(matrix, size, spline))

@@ -1,0 +1,134 @@
+"""Every size and rate of the reproduction, in one place.
+
+`PAPER` follows the paper (section 3). `MINI` is the same method for two CPU cores; each field in
+which it differs from `PAPER` carries its reason here. `SMOKE` is `MINI` made tiny, for the tests.
+The environment variable GCVOS_TIER (smoke, mini or paper) picks one for the notebooks.
+"""
+
+import os
+from dataclasses import dataclass, replace
+
+from gcvos_mini.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage (section 3.3). Lengths in pixels, angles in degrees, shares in [0, 1]."""
+
+    epochs: int
+    learning_rate: float
+    trunk_learning_rate: float  # for trunks that start from trained weights
+    final_rate: float = 1.0  # learning rate at the end, as a share; the paper names no decay
+    batch: int = 8
+    crop: int = 384
+    clip_frames: int = 3
+    clips_per_epoch: int | None = None  # None: one per still, or one per video frame
+    rotation: float = 30.0
+    scale: tuple[float, float] = (0.75, 1.25)  # the paper prints [-0.75, 1.25], a slip
+    spline: float = 0.1  # thin-plate spline: shift of the control points, as a share of the crop
+    interval: tuple[int, int] = (1, 3)  # frames between two frames of a clip
+    paste: float = 0.0  # share of synthetic clips with the object on another still's background
+    stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
+    jitter: float = 0.0  # brightness and contrast, drawn once per frame
+    hard_pixels: float = 1.0  # share of the pixels, hardest first, that the cross-entropy sees
+    region: float = 0.0  # weight of the soft region (Dice) term: the "hybrid loss" of section 4.1
+
+
+@dataclass(frozen=True)
+class Config:
+    """The network's sizes (section 3.2) and its two training stages (section 3.3)."""
+
+    name: str
+    trunk: str  # torchvision's name; used up to layer3 (the paper's res4), stride 16
+    key_dim: int  # C_key; the paper calls it C_N or C_M, depending on the section
+    value_dim: int  # C_value
+    local_dim: int  # the query encoder's own feature, concatenated with the read context
+    decoder_dim: int  # the feature is compressed to this many channels
+    normalization: str  # of the frame context: "none" is eq. 1 as printed, see memory.py
+    stages: dict[str, Stage]
+    seed: int = 0
+
+    @property
+    def sizes(self):
+        """What a checkpoint must agree on, as a plain dict."""
+        names = "trunk key_dim value_dim local_dim decoder_dim normalization".split()
+        return {"name": self.name} | {name: getattr(self, name) for name in names}
+
+
+PAPER = Config(
+    name="paper",
+    trunk="resnet50",
+    key_dim=128,
+    value_dim=512,
+    local_dim=512,
+    decoder_dim=256,
+    normalization="none",
+    stages={
+        "stills": Stage(epochs=100, learning_rate=1e-5, trunk_learning_rate=1e-5),
+        "videos": Stage(
+            epochs=30,
+            learning_rate=1e-6,
+            trunk_learning_rate=1e-6,
+            crop=480,
+            stills=(0.0, 0.0),
+            region=1.0,
+        ),
+    },
+)
+
+_MINI_STILLS = Stage(
+    epochs=1,
+    clips_per_epoch=8000,  # minutes, not a day
+    batch=4,  # two cores, no GPU
+    crop=160,  # a sixth of the pixels: six times the clips in the same time
+    learning_rate=3e-4,  # few steps: thirty times the paper's rate, with a decay
+    trunk_learning_rate=3e-5,  # ImageNet features are kept, the rest is new
+    final_rate=0.05,
+    paste=0.7,  # few stills: object and background from different ones make more
+    jitter=0.15,  # lighting changes more in the embedded clips than in DAVIS
+    hard_pixels=0.3,  # most pixels are easy background and drown the rest
+    region=1.0,  # overlap, whatever the object's size
+)
+
+MINI = Config(
+    name="mini",
+    trunk="resnet18",
+    key_dim=64,
+    value_dim=256,
+    local_dim=128,
+    decoder_dim=96,
+    normalization="mean",  # trained on small crops, used on large frames: the context must not grow
+    stages={
+        "stills": _MINI_STILLS,
+        "videos": replace(
+            _MINI_STILLS,
+            stills=(0.5, 0.2),  # few videos: synthetic clips stay in the mixture
+            interval=(1, 8),  # larger steps stand in for long videos
+        ),
+    },
+)
+
+_SMOKE_STAGE = replace(_MINI_STILLS, clips_per_epoch=8, batch=2, crop=64)
+
+SMOKE = replace(
+    MINI,
+    name="smoke",
+    key_dim=8,
+    value_dim=16,
+    local_dim=16,
+    decoder_dim=16,
+    stages={
+        "stills": _SMOKE_STAGE,
+        "videos": replace(_SMOKE_STAGE, stills=(0.5, 0.5)),
+    },
+)
+
+CONFIGS = {config.name: config for config in (SMOKE, MINI, PAPER)}
+
+
+def tier():
+    """The tier the notebooks run in, from GCVOS_TIER: "smoke", "mini" (default) or "paper"."""
+    name = os.environ.get("GCVOS_TIER", "mini")
+    if name not in CONFIGS:
+        raise BadInput(f"GCVOS_TIER={name}: no such tier; choose one of {', '.join(CONFIGS)}")
+    return name

@@ -1,0 +1,199 @@
+"""Three memories behind one interface.
+
+    memory.write(key, value)         key (B, C_key, H, W), value (B, C_value, H, W)
+    context = memory.read(query)     query (B, C_key, H, W) -> (B, C_value, H, W)
+    memory.nbytes, memory.frames     bytes of the state; frames written
+
+`GlobalContext` is the paper's module (eqs. 1 to 3, notebook 03), `SpaceTime` the memory of STM
+(notebook 02), `PixelAdaptive` that of SwiftNet (notebook 09). B counts the objects: each object
+has keys and values of its own. All are differentiable, so training uses them as they are.
+
+The paper's eq. 1 does not normalise the sum over positions. `normalization` names the choice:
+    "none"     eq. 1 as printed: the context grows with the number of positions
+    "mean"     the sum divided by the number of positions H W: the same at any resolution
+    "softmax"  efficient attention: each key channel softmaxed over the positions of its frame,
+               each query softmaxed over its channels
+"""
+
+import math
+
+import torch
+
+NORMALIZATIONS = ("none", "mean", "softmax")
+
+
+def _flat(x):
+    """(B, C, H, W) -> (B, C, HW) in float32 or wider: a state in half precision stops moving."""
+    return x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _unflat(flat, query):
+    """(B, C_value, HW) -> (B, C_value, H, W), with the query's size and dtype."""
+    return flat.unflatten(2, query.shape[-2:]).to(query.dtype)
+
+
+def _check_write(key, value):
+    if key.ndim != 4 or value.ndim != 4 or key.shape[0] != value.shape[0]:
+        raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)}: want (B, C, H, W)")
+    if key.shape[-2:] != value.shape[-2:]:
+        raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in size")
+
+
+class GlobalContext:
+    """The global context module: a state of (B, C_key, C_value), however long the video.
+
+    Raises ValueError on shapes that do not fit, or on a read before the first write.
+    """
+
+    def __init__(self, normalization="none"):
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization {normalization!r}: choose from {NORMALIZATIONS}")
+        self.normalization = normalization
+        self.context = None  # G_t, (B, C_key, C_value), float32
+        self.frames = 0  # t
+
+    @property
+    def nbytes(self):
+        return 0 if self.context is None else self.context.nbytes
+
+    def frame_context(self, key, value):
+        """C_t of one frame, (B, C_key, C_value): each key channel weighs all positions (eq. 1)."""
+        _check_write(key, value)
+        k, v = _flat(key), _flat(value)  # (B, C_key, HW), (B, C_value, HW)
+        if self.normalization == "softmax":
+            k = k.softmax(dim=2)
+        context = k @ v.transpose(1, 2)  # eq. 1: C_t = k(X_t)^T v(X_t)
+        return context / k.shape[2] if self.normalization == "mean" else context
+
+    def write(self, key, value):
+        with torch.autocast(key.device.type, enabled=False):
+            new = self.frame_context(key, value)
+        old = torch.zeros_like(new) if self.context is None else self.context
+        self.frames += 1
+        # eq. 2, G_t = (t-1)/t G_{t-1} + 1/t C_t, as a step towards C_t: the newest frame's share
+        # is computed by itself, so it is not lost when (t-1)/t rounds to 1.
+        self.context = old + (new - old) / self.frames
+
+    def remove(self, key, value):
+        """Take a written frame out again: the mean of the others, to rounding.
+
+        Raises ValueError where fewer than two frames are left.
+        """
+        if self.frames < 2:
+            raise ValueError(f"{self.frames} frames in the context: cannot take one out")
+        with torch.autocast(key.device.type, enabled=False):
+            gone = self.frame_context(key, value)
+        self.frames -= 1
+        self.context = self.context + (self.context - gone) / self.frames
+
+    def read(self, query):
+        if self.context is None:
+            raise ValueError("nothing written yet: write a frame before reading")
+        with torch.autocast(query.device.type, enabled=False):
+            q = _flat(query)  # (B, C_key, HW)
+            if self.normalization == "softmax":
+                q = q.softmax(dim=1)
+            read = self.context.transpose(1, 2) @ q  # eq. 3: R_t = q(X_t) G_t, (B, C_value, HW)
+        return _unflat(read, query)
+
+
+class SpaceTime:
+    """STM's memory: every key and value of every written frame is kept.
+
+    With `softmax=True` a query's weights over all stored positions are softmax(q . k / sqrt(C_key)).
+    With `softmax=False` they are q . k / T, which makes it the same operator as GlobalContext with
+    the same normalization ("none" or "mean"): only the order of the products differs (notebook 04).
+    Raises ValueError on shapes that do not fit, or on a read before the first write.
+    """
+
+    def __init__(self, softmax=True, normalization="none"):
+        if normalization not in ("none", "mean"):
+            raise ValueError(f"normalization {normalization!r}: SpaceTime has 'none' and 'mean'")
+        self.softmax = softmax
+        self.normalization = normalization
+        self.keys = self.values = None  # (B, C_key, THW), (B, C_value, THW)
+        self.frames = 0  # T
+
+    @property
+    def nbytes(self):
+        return 0 if self.keys is None else self.keys.nbytes + self.values.nbytes
+
+    def write(self, key, value):
+        _check_write(key, value)
+        k, v = _flat(key), _flat(value)
+        self.keys = k if self.keys is None else torch.cat([self.keys, k], dim=2)
+        self.values = v if self.values is None else torch.cat([self.values, v], dim=2)
+        self.frames += 1
+
+    def weights(self, query):
+        """The weight of each stored position for each query position, (B, THW, HW)."""
+        if self.keys is None:
+            raise ValueError("nothing written yet: write a frame before reading")
+        similarity = self.keys.transpose(1, 2) @ _flat(query)  # (B, THW, HW)
+        if self.softmax:
+            return (similarity / math.sqrt(query.shape[1])).softmax(dim=1)
+        positions = self.keys.shape[2]  # THW
+        return similarity / (positions if self.normalization == "mean" else self.frames)
+
+    def read(self, query):
+        with torch.autocast(query.device.type, enabled=False):
+            read = self.values @ self.weights(query)  # (B, C_value, HW)
+        return _unflat(read, query)
+
+
+class PixelAdaptive:
+    """SwiftNet's memory: of a new frame only the positions least like the memory are added.
+
+    `share` of a frame's positions is kept, those with the lowest best cosine similarity to the
+    stored keys; the first frame is kept whole. Reading is STM's. Source: Wang et al. 2021, "Pixel-
+    Adaptive Memory". Each object keeps positions of its own, the same number for all.
+    Raises ValueError on shapes that do not fit, or on a read before the first write.
+    """
+
+    def __init__(self, share=0.1):
+        if not 0 < share <= 1:
+            raise ValueError(f"share {share}: want a share in (0, 1]")
+        self.share = share
+        self.store = SpaceTime(softmax=True)
+        self.frames = 0
+
+    @property
+    def nbytes(self):
+        return self.store.nbytes
+
+    def write(self, key, value):
+        _check_write(key, value)
+        if self.frames > 0:
+            new = self._most_different(key)  # (B, n)
+            key, value = (
+                x.flatten(2).gather(2, new[:, None].expand(-1, x.shape[1], -1))[..., None]
+                for x in (key, value)
+            )  # (B, C, n, 1)
+        self.store.write(key, value)
+        self.frames += 1
+
+    def _most_different(self, key):
+        stored = torch.nn.functional.normalize(self.store.keys, dim=1)  # (B, C_key, K)
+        fresh = torch.nn.functional.normalize(_flat(key), dim=1)  # (B, C_key, HW)
+        nearest = (fresh.transpose(1, 2) @ stored).amax(dim=2)  # (B, HW)
+        count = max(1, round(self.share * nearest.shape[1]))
+        return nearest.topk(count, dim=1, largest=False).indices
+
+    def read(self, query):
+        return self.store.read(query)
+
+
+def make_memory(name, normalization="none"):
+    """A fresh memory by its command-line name: "gc", "stm", "stm-linear" or "pam".
+
+    `normalization` is that of the trained network (Config.normalization). ValueError otherwise.
+    """
+    makers = {
+        "gc": lambda: GlobalContext(normalization),
+        "stm": lambda: SpaceTime(softmax=True),
+        "stm-linear": lambda: SpaceTime(softmax=False, normalization=normalization),
+        "pam": PixelAdaptive,
+    }
+    if name not in makers:
+        raise ValueError(f"memory {name!r}: choose from {', '.join(makers)}")
+    return makers[name]()

@@ -1,0 +1,227 @@
+"""The segmentation network: two encoders, key, value and query heads, one decoder.
+
+Section 3.2 of the paper, which takes encoder and decoder from STM (Oh et al. 2019). Notebook 05
+takes it apart. All features are at stride 16; frames and masks must be multiples of 16 in size
+(segment.py pads them).
+"""
+
+import json
+from collections import namedtuple
+from importlib import resources
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gcvos_mini.config import CONFIGS, Config
+from gcvos_mini.errors import BadInput
+
+STRIDE = 16
+Query = namedtuple("Query", "key local skips")  # skips: features at strides 8 and 4
+
+
+class Encoder(nn.Module):
+    """A ResNet up to layer3 (res4): (B, in_channels, H, W) -> features at strides 16, 8 and 4."""
+
+    def __init__(self, trunk, in_channels):
+        super().__init__()
+        resnet = torchvision.models.get_model(trunk, weights=None, zero_init_residual=True)
+        if in_channels != 3:
+            resnet.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, nn.ReLU(inplace=True), resnet.maxpool)
+        self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
+        self.dims = [
+            layer[-1].bn3.num_features if trunk == "resnet50" else layer[-1].bn2.num_features
+            for layer in (self.layer3, self.layer2, self.layer1)
+        ]
+
+    def forward(self, x):
+        stride4 = self.layer1(self.stem(x))
+        stride8 = self.layer2(stride4)
+        return self.layer3(stride8), stride8, stride4
+
+
+class ResBlock(nn.Module):
+    """x + conv(relu(conv(relu(x)))), 3x3, the number of channels unchanged."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
+class Refine(nn.Module):
+    """Upsample by two and add the query encoder's feature of that resolution."""
+
+    def __init__(self, skip_dim, dim):
+        super().__init__()
+        self.skip = nn.Sequential(nn.Conv2d(skip_dim, dim, 3, padding=1), ResBlock(dim))
+        self.out = ResBlock(dim)
+
+    def forward(self, skip, x):
+        up = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.out(self.skip(skip) + up)
+
+
+class Decoder(nn.Module):
+    """Context and local feature at stride 16 -> background and object logits at full size."""
+
+    def __init__(self, config, skip_dims):
+        super().__init__()
+        dim = config.decoder_dim
+        in_dim = config.value_dim + config.local_dim
+        self.compress = nn.Sequential(nn.Conv2d(in_dim, dim, 3, padding=1), ResBlock(dim))
+        self.refine8 = Refine(skip_dims[0], dim)
+        self.refine4 = Refine(skip_dims[1], dim)
+        self.predict = nn.Conv2d(dim, 2, 3, padding=1)
+
+    def forward(self, feature, skips):
+        x = self.compress(feature)  # (B, decoder_dim, H/16, W/16)
+        x = self.refine8(skips[0], x)
+        x = self.refine4(skips[1], x)  # (B, decoder_dim, H/4, W/4)
+        logits = self.predict(F.relu(x))
+        return F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+
+
+class Network(nn.Module):
+    """The whole network. Frames are RGB in [0, 1], masks are soft object masks in [0, 1]."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.memory_encoder = Encoder(config.trunk, in_channels=4)
+        self.query_encoder = Encoder(config.trunk, in_channels=3)
+        dim, *skip_dims = self.query_encoder.dims
+        self.key = nn.Conv2d(dim, config.key_dim, 3, padding=1)  # k of eq. 1
+        self.value = nn.Conv2d(dim, config.value_dim, 3, padding=1)  # v of eq. 1
+        self.query = nn.Conv2d(dim, config.key_dim, 3, padding=1)  # q of eq. 3
+        self.local = nn.Conv2d(dim, config.local_dim, 3, padding=1)
+        self.decoder = Decoder(config, skip_dims)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], False)
+
+    def train(self, mode=True):
+        """Batch norm stays frozen: its statistics come from the trunk's own training."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def memorize(self, frame, mask):
+        """frame (B, 3, H, W), mask (B, 1, H, W) -> key, value (B, C, H/16, W/16)."""
+        x = torch.cat([(frame - self.mean) / self.std, mask], dim=1)
+        feature, _, _ = self.memory_encoder(x)
+        return self.key(feature), self.value(feature)
+
+    def look(self, frame):
+        """frame (B, 3, H, W) -> Query(key, local, skips), key (B, C_key, H/16, W/16)."""
+        feature, *skips = self.query_encoder((frame - self.mean) / self.std)
+        return Query(self.query(feature), self.local(feature), skips)
+
+    def decode(self, context, query):
+        """context (B, C_value, H/16, W/16) -> logits (B, 2, H, W): background, object.
+
+        A query of one frame serves all B objects.
+        """
+        objects = context.shape[0]
+        local, *skips = (
+            x.expand(objects, -1, -1, -1) if len(x) == 1 else x for x in (query.local, *query.skips)
+        )
+        return self.decoder(torch.cat([context, local], dim=1), skips)
+
+
+def load_trunk(network, source):
+    """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet" (torchvision's).
+
+    The file's keys are torchvision's (conv1 ... layer3). The memory encoder's fourth input channel,
+    the mask, keeps its random start. Raises BadInput on a file that does not fit.
+    """
+    if str(source) == "imagenet":
+        weights = torchvision.models.get_model(network.config.trunk, weights="DEFAULT").state_dict()
+    else:
+        weights = read_weights(source)[0]
+    for encoder in (network.memory_encoder, network.query_encoder):
+        named = {"conv1": encoder.stem[0], "bn1": encoder.stem[1]}
+        named |= {name: getattr(encoder, name) for name in ("layer1", "layer2", "layer3")}
+        for name, module in named.items():
+            part = {
+                key.removeprefix(f"{name}."): tensor
+                for key, tensor in weights.items()
+                if key.startswith(f"{name}.")
+            }
+            if name == "conv1" and "weight" in part:
+                own = module.weight.detach().clone()
+                own[:, :3] = part["weight"]
+                part["weight"] = own
+            try:
+                module.load_state_dict(part)
+            except (RuntimeError, ValueError) as error:
+                raise BadInput(
+                    f"{source}: not {network.config.trunk} weights ({name} does not fit); "
+                    "give a safetensors file with torchvision's names, or 'imagenet'"
+                ) from error
+
+
+def read_weights(path):
+    """(tensors, metadata) of a safetensors file. Raises BadInput, naming the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except (SafetensorError, OSError) as error:
+        raise BadInput(
+            f"{path}: not a readable safetensors file (truncated, or another format); "
+            "copy or train it again"
+        ) from error
+
+
+def save_model(network, path, half=False):
+    """Write weights and sizes to a safetensors file, atomically; `half` stores float16."""
+    path = Path(path)
+    weights = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    unfinished = path.with_suffix(".unfinished")
+    save_file(weights, unfinished, metadata={"sizes": json.dumps(network.config.sizes)})
+    unfinished.replace(path)
+
+
+def load_model(name, pretrained=True, device="cpu"):
+    """A network in eval mode: "mini" or "paper" by name, or a checkpoint file by its path.
+
+    `load_model("mini")` is the network shipped with the package; `pretrained=False` gives fresh
+    weights of that size. Raises BadInput where there is nothing to load, or it does not fit.
+    """
+    if name in CONFIGS and not pretrained:
+        return Network(CONFIGS[name]).to(device).eval()
+    path = resources.files("gcvos_mini") / "weights" / f"{name}.safetensors"
+    if name not in CONFIGS:
+        path = Path(name)
+    elif not path.is_file():
+        raise BadInput(
+            f"{name}: no trained weights are shipped for it; train it with "
+            f"python -m gcvos_mini.train --config {name}, or pass pretrained=False"
+        )
+    tensors, metadata = read_weights(path)
+    sizes = json.loads(metadata.get("sizes", "{}"))
+    config = CONFIGS.get(sizes.get("name"))
+    if config is None or config.sizes != sizes:
+        raise BadInput(f"{path}: made for other network sizes ({sizes or 'none given'}); retrain it")
+    network = Network(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(f"{path}: its tensors do not fit the {config.name} network") from error
+    return network.to(device).eval()

@@ -1,0 +1,190 @@
+"""A video in, masks out, one frame at a time, for many objects.
+
+    segmenter = VideoSegmenter(load_model("mini"), memory="gc")
+    segmenter.start(frame, mask)          # uint8 (H, W, 3), uint8 (H, W) of object ids
+    mask = segmenter.step(next_frame)     # uint8 (H, W) of object ids
+
+Each object is segmented by itself, then a softmax over all objects' maps decides every pixel
+(section 4.2). Every frame is written to the memory with its soft mask (section 3.3).
+Command line: python -m gcvos_mini.segment --frames DIR|VIDEO --mask PNG --out DIR
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gcvos_mini.davis import VOID, object_ids, read_frame, read_mask, write_mask
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.memory import make_memory
+from gcvos_mini.network import STRIDE, load_model
+
+
+def to_tensor(frame, device="cpu"):
+    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def pad_to_stride(x, stride=STRIDE):
+    """(B, C, H, W) -> padded at the bottom and right to multiples of the stride, edges repeated."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
+
+
+def object_probabilities(logits):
+    """Logits (O, 2, H, W) of O objects, each on its own -> probabilities (O + 1, H, W).
+
+    A softmax over the objects' maps and the background (section 4.2). An object's map is its
+    log-odds, object minus background logit; the background's is 0, so one object alone keeps the
+    probability its own two-way softmax gives it.
+    """
+    odds = logits[:, 1] - logits[:, 0]  # (O, H, W)
+    return torch.cat([torch.zeros_like(odds[:1]), odds]).softmax(dim=0)
+
+
+class VideoSegmenter:
+    """Segments the objects of a first mask through a video.
+
+    `memory` is a name ("gc", "stm", "stm-linear", "pam") or a memory from memory.py. `write_every`
+    writes each n-th frame (the paper's GC writes all, STM every fifth). `height`, in pixels, is the
+    size the network works at; masks come out at the frames' own size. Raises BadInput on a mask
+    without an object, or of another size than its frame, or a frame of another size than the first.
+    """
+
+    def __init__(self, model, memory="gc", write_every=1, height=None):
+        self.model = model
+        self.memory_choice = memory
+        self.write_every = write_every
+        self.height = height
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def start(self, frame, mask):
+        """frame uint8 (H, W, 3), mask uint8 (H, W): object ids, 0 background, 255 void."""
+        if mask.shape != frame.shape[:2]:
+            raise BadInput(
+                f"first mask is {mask.shape[1]}x{mask.shape[0]}, first frame is "
+                f"{frame.shape[1]}x{frame.shape[0]}: they must be the same size"
+            )
+        self.ids = object_ids(mask)
+        if not self.ids:
+            raise BadInput("first mask has no object: paint at least one pixel with an id of 1..254")
+        self.shape = mask.shape
+        name = self.memory_choice
+        normalization = self.model.config.normalization
+        self.memory = make_memory(name, normalization) if isinstance(name, str) else name
+        self.frames = 0
+        objects = np.stack([mask == i for i in self.ids]).astype(np.float32)  # (O, H, W)
+        objects = torch.from_numpy(objects).to(self.device)
+        self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
+        self._write(self._prepare(frame), self._resize(objects[None])[0])
+
+    @torch.inference_mode()
+    def step(self, frame):
+        """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids."""
+        if frame.shape[:2] != self.shape:
+            raise BadInput(
+                f"frame {self.frames} is {frame.shape[1]}x{frame.shape[0]}, the first was "
+                f"{self.shape[1]}x{self.shape[0]}: all frames must be the same size"
+            )
+        image = self._prepare(frame)  # (1, 3, h, w)
+        query = self.model.look(pad_to_stride(image))
+        objects = len(self.ids)
+        context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, h/16, w/16)
+        logits = self.model.decode(context, query)[..., : image.shape[2], : image.shape[3]]
+        soft = object_probabilities(logits)  # (O + 1, h, w)
+        self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
+        if self.frames % self.write_every == 0:
+            self._write(image, soft[1:])
+        else:
+            self.frames += 1
+        labels = np.array([0, *self.ids], dtype=np.uint8)
+        return labels[self.probabilities.argmax(dim=0).cpu().numpy()]
+
+    def _prepare(self, frame):
+        return self._resize(to_tensor(frame, self.device))
+
+    def _resize(self, x):
+        """(1, C, H, W) -> (1, C, h, w) at the working height, the width in proportion."""
+        if self.height is None or self.height == x.shape[2]:
+            return x
+        width = round(x.shape[3] * self.height / x.shape[2])
+        return F.interpolate(x, (self.height, width), mode="bilinear", antialias=True)
+
+    def _write(self, image, objects):
+        """image (1, 3, h, w), objects (O, h, w) soft masks: one more frame in the memory."""
+        frame = pad_to_stride(image).expand(len(objects), -1, -1, -1)
+        self.key, value = self.model.memorize(frame, pad_to_stride(objects[:, None]))
+        self.memory.write(self.key, value)
+        self.frames += 1
+
+
+def video_frames(source):
+    """(name, uint8 (H, W, 3)) of each frame in a folder of images or a video file, in order.
+
+    Raises BadInput on a path that is neither, or holds no frame.
+    """
+    source = Path(source)
+    if source.is_dir():
+        files = sorted(p for p in source.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        if not files:
+            raise BadInput(f"{source}: no .jpg or .png frames in this folder")
+        for file in files:
+            yield file.stem, read_frame(file)
+        return
+    if not source.is_file():
+        raise BadInput(f"{source}: no such folder or video file")
+    video = cv2.VideoCapture(str(source))
+    index = 0
+    while (read := video.read())[0]:
+        yield f"{index:05d}", cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+        index += 1
+    video.release()
+    if index == 0:
+        raise BadInput(f"{source}: OpenCV reads no frame from it; give a video file or a frame folder")
+
+
+def segment(
+    frames: Path,
+    mask: Path,
+    out: Path,
+    checkpoint: str = "mini",
+    memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
+    height: int | None = None,
+):
+    """Segment a video from its first mask; write one palette PNG per frame.
+
+    Args:
+        frames: folder of frames, or a video file.
+        mask: PNG with the object ids of the first frame.
+        out: folder for the masks.
+        checkpoint: a shipped network's name, or a safetensors file.
+        memory: which memory the network uses.
+        height: height in pixels at which the network works; the frames' own if not given.
+    """
+    from tqdm import tqdm
+
+    segmenter = VideoSegmenter(load_model(checkpoint), memory, height=height)
+    labels = read_mask(mask)
+    if object_ids(labels) == []:
+        labels = (labels == VOID).astype(np.uint8)  # a black and white mask: white is the object
+    out.mkdir(parents=True, exist_ok=True)
+    for index, (name, frame) in enumerate(tqdm(video_frames(frames), unit="frame")):
+        try:
+            if index == 0:
+                segmenter.start(frame, labels)
+            else:
+                labels = segmenter.step(frame)
+        except BadInput as error:
+            raise BadInput(f"{mask if index == 0 else frames}: {error}") from error
+        write_mask(out / f"{name}.png", labels)
+    print(f"{index + 1} masks in {out}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    exit_on_bad_input(lambda: tyro.cli(segment))
