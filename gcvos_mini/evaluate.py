@@ -54,6 +54,8 @@ def score_masks(data, year, split, masks_dir, resolution=None):
         print(f"note: {sequence.name} is not scored: {reason}", file=sys.stderr)
     if not scored:
         raise BadInput(f"{data}: split {split} has no sequence of three masks; nothing to score")
+    if not Path(masks_dir).is_dir():
+        raise BadInput(f"{masks_dir}: no such folder; give the folder that holds the predictions")
     for sequence in scored:
         check_predictions(sequence, masks_dir)
 
@@ -77,7 +79,9 @@ def check_predictions(sequence, masks_dir):
     for frame in sorted(sequence.masks)[1:-1]:
         if not (folder / f"{frame}.png").is_file():
             truth = sequence.masks[frame]
-            raise BadInput(f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be")
+            raise BadInput(
+                f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be"
+            )
 
 
 def score_sequence(sequence, folder, year):
@@ -204,7 +208,9 @@ def evaluate(
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
     """
     if (masks is None) == (checkpoint is None):
-        raise BadInput("give --masks DIR to score masks, or --checkpoint NAME --out DIR to make them")
+        raise BadInput(
+            "give --masks DIR to score masks, or --checkpoint NAME --out DIR to make them"
+        )
     if checkpoint is not None and out is None:
         raise BadInput("--out: missing; --checkpoint needs a folder to write the masks to")
     if height is not None and height < 16:
@@ -213,7 +219,9 @@ def evaluate(
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadInput(f"{out}: cannot be made a folder ({error.strerror}); choose another") from error
+            raise BadInput(
+                f"{out}: cannot be made a folder ({error.strerror}); choose another"
+            ) from error
     if masks is not None:
         results = score_masks(data, year, split, masks, resolution)
     else:

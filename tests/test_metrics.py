@@ -49,7 +49,9 @@ def blobs(rng, shape):
 
 masks = st.builds(
     lambda seed, h, w: blobs(np.random.default_rng(seed), (2, h, w)),
-    st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40),
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(1, 40),
 )
 
 

@@ -1,0 +1,335 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcvos_mini import evaluate
+from gcvos_mini.davis import read_mask, write_mask
+from gcvos_mini.errors import BadInput
+from gcvos_mini.evaluate import KEYS, score_masks
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+MULTI = GOLDEN / "davis2017_multi"
+REAL = os.environ.get("GCVOS_REAL_DATA")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two golden sequences, a-two (20 masks) and d-void (18), and their predictions, to break."""
+    for folder in ("Annotations/480p", "predictions"):
+        for name in ("a-two", "d-void"):
+            shutil.copytree(MULTI / folder / name, tmp_path / folder / name)
+    split = tmp_path / "ImageSets" / "2017" / "val.txt"
+    split.parent.mkdir(parents=True)
+    split.write_text("a-two\nd-void\n")
+    return tmp_path
+
+
+def add_frames(data, name="a-two"):
+    """Grey-noise JPEG frames for a sequence that has only masks."""
+    for mask in sorted((data / "Annotations/480p" / name).glob("*.png")):
+        noise = np.random.default_rng(0).integers(0, 256, (*read_mask(mask).shape, 3), np.uint8)
+        path = data / "JPEGImages/480p" / name / f"{mask.stem}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(path)
+
+
+def score(data, masks="predictions", year=2017):
+    return score_masks(data, year, "val", data / masks)
+
+
+def redraw(path, change):
+    write_mask(path, change(read_mask(path)).astype(np.uint8))
+
+
+# Equal to the official evaluator
+
+
+def test_golden_multi():
+    """Five clips, 14 objects: one vanishes, one is never predicted, void pixels."""
+    expected = json.loads((MULTI / "expected.json").read_text())
+    results = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    assert results["mean"] == pytest.approx({key: expected[key] for key in KEYS}, abs=1e-9)
+    for measure, values in expected["per_object"].items():
+        found = {
+            f"{name}_{i}": scores[f"{measure}_mean"]
+            for name, sequence in results["sequences"].items()
+            for i, scores in sequence["objects"].items()
+        }
+        assert found == pytest.approx(values, abs=1e-9)
+
+
+@pytest.mark.skipif(not REAL, reason="GCVOS_REAL_DATA names no folder with real DAVIS data")
+def test_golden_osvos():
+    """OSVOS masks on ten DAVIS 2016 sequences, scored as the official evaluator scores them."""
+    expected = json.loads((GOLDEN / "osvos_on_davis2016_val10.json").read_text())
+    data, masks = Path(REAL, "davis2016-val10"), Path(REAL, "osvos-predictions")
+    results = score_masks(data, 2016, "val", masks)
+    assert results["mean"] == pytest.approx(expected["mean"], abs=1e-6)
+    assert results["sequences"].keys() == expected["sequences"].keys()
+    for name, scores in expected["sequences"].items():
+        found = {key: results["sequences"][name][key] for key in scores}
+        assert found == pytest.approx(scores, abs=1e-6), name
+
+
+# The protocol, one rule at a time
+
+
+def test_truth_scores_one():
+    results = score_masks(MULTI, 2017, "val", MULTI / "Annotations" / "480p")
+    for scores in (results["mean"], *results["sequences"].values()):
+        assert [scores[key] for key in KEYS] == [1, 1, 1, 0, 1, 1, 0]
+
+
+def test_first_and_last_frame_do_not_count(data):
+    before = score(data)
+    (data / "predictions/a-two/00000.png").unlink()
+    redraw(data / "predictions/a-two/00019.png", np.zeros_like)
+    assert score(data) == before
+    redraw(data / "predictions/a-two/00018.png", np.zeros_like)
+    assert score(data) != before
+
+
+def test_mean_is_over_objects_not_sequences():
+    results = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    objects = [o["J_mean"] for s in results["sequences"].values() for o in s["objects"].values()]
+    sequences = [s["J_mean"] for s in results["sequences"].values()]
+    assert results["mean"]["J_mean"] == pytest.approx(np.mean(objects))
+    assert results["mean"]["J_mean"] != pytest.approx(np.mean(sequences))
+
+
+def test_ids_that_are_not_in_the_first_mask_are_ignored(data):
+    before = score(data)
+    for path in (data / "predictions/a-two").iterdir():
+        redraw(path, lambda mask: np.where(mask == 0, 9, mask))
+    for path in sorted((data / "Annotations/480p/a-two").iterdir())[1:]:
+        redraw(path, lambda mask: np.where((mask == 0) & (np.arange(mask.shape[1]) < 9), 7, mask))
+    assert score(data) == before
+
+
+def test_object_that_is_not_predicted_scores_zero(data):
+    before = score(data)["sequences"]["a-two"]["objects"]
+    for path in (data / "predictions/a-two").iterdir():
+        redraw(path, lambda mask: np.where(mask == 2, 0, mask))
+    after = score(data)["sequences"]["a-two"]["objects"]
+    assert (after["2"]["J_mean"], after["2"]["F_mean"]) == (0, 0)
+    assert after["1"] == before["1"]
+
+
+def test_exchanged_ids_lose(data):
+    for path in (data / "predictions/a-two").iterdir():
+        redraw(path, lambda mask: np.array([0, 2, 1], np.uint8)[mask])
+    assert score(data)["sequences"]["a-two"]["J_mean"] < 0.1
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_2016_takes_any_non_zero_value(data, mode):
+    (data / "ImageSets/2017").rename(data / "ImageSets/2016")
+    before = score(data, year=2016)
+    for path in (data / "predictions/a-two").iterdir():
+        Image.fromarray(read_mask(path) > 0).convert(mode).save(path)  # L: 0 and 255
+    assert score(data, year=2016) == before
+    assert list(before["sequences"]["a-two"]["objects"]) == ["1"]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_short_sequence_is_named_and_left_out(data, capsys, length):
+    alone = score_masks(data, 2017, "val", data / "predictions")["sequences"]["d-void"]
+    for path in sorted((data / "Annotations/480p/a-two").iterdir())[length:]:
+        path.unlink()
+    results = score(data)
+    assert results["not_scored"] == ["a-two"]
+    assert list(results["sequences"]) == ["d-void"]
+    assert results["mean"] == {key: alone[key] for key in KEYS}
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note")]
+    assert len(notes) == 1 and "a-two is not scored" in notes[0]
+    (data / "ImageSets/2017/val.txt").write_text("a-two\n")
+    with pytest.raises(BadInput, match="nothing to score"):
+        score(data)
+
+
+def test_table_has_every_sequence_and_the_mean():
+    results = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    rows = evaluate.markdown_table(results).splitlines()
+    assert len(rows) == 2 + 5 + 1
+    assert {row.count("|") for row in rows} == {11}
+    assert rows[-1].startswith("| **mean** | 14 | 82 | 0.522 | 0.588 | 0.677 |")
+
+
+# Running a network
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch = pytest.importorskip("torch")
+    from gcvos_mini.config import SMOKE
+    from gcvos_mini.network import Network, save_model
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("network") / "smoke.safetensors"
+    save_model(Network(SMOKE), path)
+    return str(path)
+
+
+def test_run_segments_and_scores(data, checkpoint):
+    """Odd sizes (213x120 and 240x135), full-size masks, the same numbers when scored again."""
+    for name in ("a-two", "d-void"):
+        add_frames(data, name)
+        shutil.rmtree(data / "predictions" / name)
+    out = data / "out"
+    results = evaluate.run(data, 2017, "val", checkpoint, out, memory="stm-linear", height=32)
+    assert results == score(data, "out")
+    for truth in (data / "Annotations/480p").rglob("*.png"):
+        mask = read_mask(out / truth.parent.name / truth.name)
+        assert mask.shape == read_mask(truth).shape
+        assert set(np.unique(mask)) <= {0, 1, 2, 255}
+    first = "a-two/00000.png"
+    np.testing.assert_array_equal(
+        read_mask(out / first), read_mask(data / "Annotations/480p" / first)
+    )
+
+
+def test_run_with_first_masks_only(data, checkpoint, capsys):
+    """A challenge's test split, or DAVIS frames with one mask: masks come out, no scores."""
+    (data / "ImageSets/2017/val.txt").write_text("a-two\n")
+    add_frames(data)
+    for path in sorted((data / "Annotations/480p/a-two").iterdir())[1:]:
+        path.unlink()
+    assert evaluate.run(data, 2017, "val", checkpoint, data / "out", height=32) is None
+    assert len(list((data / "out/a-two").iterdir())) == 20
+    assert "no masks to score against" in capsys.readouterr().out
+
+
+def test_frame_of_another_size_is_named(data, checkpoint):
+    (data / "ImageSets/2017/val.txt").write_text("a-two\n")
+    add_frames(data)
+    Image.new("RGB", (64, 48)).save(data / "JPEGImages/480p/a-two/00003.jpg")
+    with pytest.raises(BadInput, match="00003.jpg is 64x48 but .*00000.jpg is 213x120"):
+        evaluate.run(data, 2017, "val", checkpoint, data / "out", height=32)
+
+
+# The command line
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Runs the command where importing torch fails: scoring and bad input must not need it."""
+    folder = tmp_path_factory.mktemp("no_torch")
+    (folder / "torch.py").write_text("raise ImportError('torch was imported')\n")
+
+    def run(*arguments):
+        line = [sys.executable, "-m", "gcvos_mini.evaluate", *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+        return subprocess.run(
+            line, check=False, capture_output=True, text=True, cwd=folder, env=environment
+        )
+
+    return run
+
+
+def test_command_scores_without_torch(data, command):
+    result = command("--data", data, "--year", 2017, "--split", "val",
+                     "--masks", data / "predictions", "--out", data / "scores")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("| **mean** | 4 | 34 |")
+    written = json.loads((data / "scores/results.json").read_text())
+    assert written == score(data)
+
+
+def keep(data):
+    pass
+
+
+def rgb_prediction(data):
+    path = data / "predictions/a-two/00005.png"
+    Image.open(path).convert("RGB").save(path)
+
+
+def small_prediction(data):
+    redraw(data / "predictions/a-two/00005.png", lambda mask: mask[::2, ::2])
+
+
+def missing_prediction(data):
+    (data / "predictions/d-void/00009.png").unlink()
+
+
+def empty_first_mask(data):
+    redraw(data / "Annotations/480p/a-two/00000.png", np.zeros_like)
+
+
+def no_masks(data):
+    shutil.rmtree(data / "Annotations/480p/d-void")
+
+
+def truncated_jpeg(data):
+    for name in ("a-two", "d-void"):
+        add_frames(data, name)
+    path = data / "JPEGImages/480p/d-void/00000.jpg"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+MASKS = ("--masks", "predictions")
+RUN = ("--checkpoint", "mini", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    "change, arguments, message",
+    [
+        (keep, ("--data", "absent", *MASKS), "absent: no such folder"),
+        (keep, ("--masks", "absent"), "absent: no such folder; give"),
+        (
+            keep,
+            ("--split", "test", *MASKS),
+            "ImageSets/2017/test.txt: no such split; there is: val",
+        ),
+        (keep, ("--checkpoint", "mini"), "--out: missing"),
+        (no_masks, MASKS, "Annotations/480p/d-void: no masks"),
+        (rgb_prediction, MASKS, "predictions/a-two/00005.png: mask is a RGB image"),
+        (small_prediction, MASKS, "predictions/a-two/00005.png is 107x60 but"),
+        (missing_prediction, MASKS, "predictions/d-void/00009.png: no prediction for"),
+        (empty_first_mask, MASKS, "a-two/00000.png: first mask is empty"),
+        (truncated_jpeg, RUN, "JPEGImages/480p/d-void/00000.jpg: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line(data, command, change, arguments, message):
+    change(data)
+    arguments = [data / a if a in ("absent", "predictions", "out") else a for a in arguments]
+    if "--data" not in arguments:
+        arguments = ["--data", data, *arguments]
+    result = command("--year", 2017, *arguments)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "give --masks DIR"),
+        ({"masks": Path("x"), "checkpoint": "mini"}, "give --masks DIR"),
+        ({"checkpoint": "mini", "out": Path("x"), "height": 3}, "--height 3: too small"),
+    ],
+)
+def test_arguments_that_do_not_go_together(data, arguments, message):
+    with pytest.raises(BadInput, match=message):
+        evaluate.evaluate(data, **arguments)
+
+
+def test_prediction_of_void_alone(data):
+    path = data / "predictions/a-two/00005.png"
+    redraw(path, lambda mask: np.where(mask > 0, 255, 0))
+    with pytest.raises(BadInput, match="00005.png: holds no id but 255"):
+        score(data)
+
+
+def test_out_that_is_a_file(data):
+    with pytest.raises(BadInput, match="val.txt: cannot be made a folder"):
+        evaluate.evaluate(data, masks=data / "predictions", out=data / "ImageSets/2017/val.txt")
