@@ -43,6 +43,7 @@ def test_overlay_returns_a_new_image(frame, mask):
     drawn = render.overlay(frame, mask)
     assert drawn.dtype == np.uint8 and drawn.shape == frame.shape
     assert (frame == kept).all() and not np.shares_memory(frame, drawn)
+    assert (render.outline(frame, mask) != frame).any() and (frame == kept).all()
     assert (render.overlay(frame, 0 * mask) == frame).all()
 
 
@@ -171,14 +172,15 @@ def test_render_view_shows_mask_left_and_key_right(frame, mask):
 
 def test_key_sheet_has_a_row_for_the_frames_and_one_per_channel(frame):
     keys = np.zeros((2, 3, 12, 20), np.float32)
-    keys[0, 2], keys[1, 2] = 0.5, 1.0
+    keys[1, 0], keys[0, 2], keys[1, 2] = -7.0, 0.5, 1.0
     sheet = render.key_sheet([frame, 255 - frame], keys, [0, 2], centred=False)
     tall = 24 + 4 + 20
     assert sheet.shape == (3 * tall + 4, 2 * 44 + 4, 3)
     assert (sheet[4:28, 48:88] == 255 - frame).all()
     channel_0, channel_2 = sheet[4 + tall : 28 + tall], sheet[4 + 2 * tall : 28 + 2 * tall]
-    assert channel_0[5, 10].max() <= 4  # flat
-    assert brightness(channel_2[5, 60]) > brightness(channel_2[5, 10])  # one scale along the row
+    assert channel_0[5, 10].tolist() == [252, 255, 164] and channel_0[5, 60].max() <= 4
+    # One scale along the row, the channel's own: its maximum is the table's last colour.
+    assert channel_2[5, 60].tolist() == [252, 255, 164] and channel_2[5, 10].max() <= 4
     with pytest.raises(ValueError, match="1 frames and 2 keys"):
         render.key_sheet([frame], keys, [0])
 
@@ -219,6 +221,7 @@ def test_selectivity_is_the_share_of_pairs_won(seed, levels):
     assert render.selectivity(maps, mask) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
 def test_selectivity_of_known_channels():
     mask = np.zeros((4, 4), np.uint8)
     mask[1:3, 1:3] = 2
