@@ -18,7 +18,7 @@ def clip():
     for t, mask in enumerate(masks):
         mask[:16, 16 * t : 16 * t + 16] = 1
         keys[t, 2, 0, t] = -5.0 * (t + 1)
-        keys[t, 1] = 30.0
+        keys[t, 1] = -30.0
         keys[t, 1, 0, t] = 0.0
     return frames, masks, keys
 
