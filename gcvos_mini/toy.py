@@ -34,7 +34,7 @@ VERSION = 1   # raise it whenever the same seed would give other bytes
 FRAMES = {"train": 24, "val": 40}
 
 
-# ---- clips ----------------------------------------------------------------------------------------
+# ---- clips -------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Clip:
@@ -77,6 +77,11 @@ def to_pixels(matrix, height, x0=0, y0=0):
     return matrix @ scale
 
 
+def rgb(gain):
+    """float32 (h, w) -> (h, w, 3), the same in each colour: faster than broadcasting."""
+    return cv2.merge([gain.astype(np.float32)] * 3)
+
+
 def square(matrix):
     return np.vstack([matrix, [0, 0, 1]])
 
@@ -108,10 +113,13 @@ def width_of(height):
 
 
 def overlap(low, shape, canvas):
-    """Where a window of `shape` at `low` lies on the canvas: slices of the canvas, of the window."""
-    outer = tuple(slice(max(a, 0), min(a + n, m)) for a, n, m in zip(low[::-1], shape, canvas))
-    inner = tuple(slice(o.start - a, o.stop - a) for o, a in zip(outer, low[::-1]))
-    return outer, inner
+    """Slices of the canvas, and of a window of `shape` at `low`, where the two overlap."""
+    outer, inner = [], []
+    for start, length, limit in zip(low[::-1], shape, canvas, strict=True):
+        first, last = max(start, 0), min(start + length, limit)
+        outer.append(slice(first, last))
+        inner.append(slice(first - start, last - start))
+    return tuple(outer), tuple(inner)
 
 
 def label_frame(scene, t, height):
@@ -140,24 +148,23 @@ def draw(image, labels, thing, tile, t, camera, height):
         return
     alpha, low = drawn
     outer, inner = overlap(low, alpha.shape, labels.shape)
-    labels[outer][alpha[inner] >= 0.5] = thing.id
+    labels[outer][alpha[inner] >= 0.5] = thing.id   # hard, where the picture's edge is soft
     pose = square(thing.pose(t, camera))
     paint = shaded(alpha, tile, pose, low, height)
     for x, y in thing.outlines(t)[1]:
         draw_eye(paint, pose, (x, y), low, height)
     step = (thing.path.at(t + 0.25) - thing.path.at(t - 0.25))[:2] * height
-    layer = motion_blur(np.dstack([paint * alpha[..., None], alpha]), step)
+    layer = motion_blur(cv2.merge([paint * rgb(alpha), alpha]), step)
     shift = np.float32([[1, 0, 0.02 * height], [0, 1, 0.035 * height]])
     shadow = soften(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), 0.015 * height)
-    image[outer] *= 1 - 0.45 * shadow[inner][..., None]
-    image[outer] *= 1 - layer[inner][..., 3:]
-    image[outer] += layer[inner][..., :3]
+    shown = (1 - 0.45 * shadow) * (1 - layer[..., 3])
+    image[outer] = image[outer] * rgb(shown[inner]) + layer[inner][..., :3]
 
 
 def shaded(alpha, tile, pose, low, height):
     """The thing's texture in its window (h, w, 3), darker to the rim, lit from the upper left."""
-    size = len(tile)
-    to_tile = np.array([[size / 2.4, 0, size / 2 - 0.5], [0, size / 2.4, size / 2 - 0.5], [0, 0, 1]])
+    scale, middle = len(tile) / 2.4, len(tile) / 2 - 0.5
+    to_tile = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]])
     matrix = (to_tile @ to_pixels(np.linalg.inv(pose), height, *low))[:2]
     paint = cv2.warpAffine(tile, matrix, alpha.shape[::-1],
                            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -165,7 +172,7 @@ def shaded(alpha, tile, pose, low, height):
     reach = 0.16 * np.sqrt(abs(np.linalg.det(pose))) * height
     soft = soften(alpha, reach)
     down, right = np.gradient(soft)
-    return paint * (0.62 + 0.45 * soft + 0.5 * reach * (down + 0.6 * right))[..., None]
+    return paint * rgb(0.62 + 0.45 * soft + 0.5 * reach * (down + 0.6 * right))
 
 
 def draw_eye(paint, pose, eye, low, height):
@@ -192,10 +199,9 @@ def scaled(tile, size):
 
 
 def wrapped(tile, x, y):
-    """The periodic tile read at x, y (h, w) in tiles."""
-    size = len(tile)
-    x, y = ((size * a % size).astype(np.float32) for a in (x, y))
-    return cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    """The periodic tile read at x, y (h, w) in tiles, from -30 to 30."""
+    n = len(tile)
+    return cv2.remap(tile, n * x, n * y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def backdrop(scene, height):
@@ -251,9 +257,9 @@ def seen_through(camera, world, x, y, t, height):
 
 
 def drifting_shade(light, field, x, y, t):
-    """Cloud shadows that cross the scene: a gain (H, W, 1)."""
-    gloom = sharpen(wrapped(field, 0.35 * x + 0.006 * t, 0.35 * y + 0.002 * t) - 0.55, 6.0)
-    return (1 - light.shade * gloom)[..., None]
+    """Cloud shadows that cross the scene: a gain (H, W, 3)."""
+    gloom = sharpen(wrapped(field, 0.35 * x + 0.006 * t % 1, 0.35 * y + 0.002 * t % 1) - 0.55, 6.0)
+    return rgb(1 - light.shade * gloom)
 
 
 def clip_frames(clip, height=240, frames=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -273,7 +279,7 @@ def clip_frames(clip, height=240, frames=None) -> Iterator[tuple[np.ndarray, np.
     for t in range(FRAMES[clip.split] if frames is None else frames):
         image = seen_through(scene.camera, world, x, y, t, height)
         labels = np.zeros(x.shape, np.uint8)
-        for thing, tile in zip(scene.things, tiles):
+        for thing, tile in zip(scene.things, tiles, strict=True):
             draw(image, labels, thing, tile, t, scene.camera, height)
         image *= scene.light.gain(t)
         if scene.light.shade:
@@ -300,7 +306,7 @@ def render_clip(root, clip, height=240, frames=None):
 def render(root, seed=0, height=240, clips=None, frames=None, progress=True):
     """Write the data set under `root`: JPEGImages, Annotations, ImageSets/2017/{train,val}.txt.
 
-    height: 240 or 480 as shipped, any even height works. clips: names, all by default. frames:
+    height: 240 or 480 on the command line, any works here. clips: names, all by default. frames:
     another length for every clip. The files appear all at once at the end; a folder that already
     holds this very data set is left alone. Returns the Path of `root`; raises BadInput when the
     folder holds anything that this function did not write.
@@ -342,13 +348,12 @@ def already_there(root, about):
         return False
     if not root.is_dir():
         raise BadInput(f"{root}: is a file; give --out a folder")
-    foreign = {p.name for p in root.iterdir()} - {"JPEGImages", "Annotations", "ImageSets", "toy.json"}
-    if foreign or (any(root.iterdir()) and not (root / "toy.json").exists()):
-        raise BadInput(f"{root}: holds other files; give --out a new folder")
-    try:
-        return json.loads((root / "toy.json").read_text()) == about
-    except (FileNotFoundError, json.JSONDecodeError):
+    found = {path.name for path in root.iterdir()}
+    if not found:
         return False
+    if "toy.json" not in found or found - {"JPEGImages", "Annotations", "ImageSets", "toy.json"}:
+        raise BadInput(f"{root}: holds other files; give --out a new folder")
+    return (root / "toy.json").read_text() == json.dumps(about) + "\n"
 
 
 @dataclass

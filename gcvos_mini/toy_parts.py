@@ -85,20 +85,19 @@ def gradient(rng, n):
 
 
 def bricks(rng, n):
-    row = np.floor(n * Y)
-    u, v = (n / 2 * X + 0.5 * (row % 2)) % 1, n * Y % 1
-    tone = rng.uniform(0.35, 1, (n, n))[row.astype(int) % n,
-                                        np.floor(n / 2 * X + 0.5 * (row % 2)).astype(int) % (n // 2)]
+    rows, columns = n // 2 * 2, n // 2
+    i, v = np.divmod(rows * Y, 1)
+    j, u = np.divmod(columns * X + 0.5 * (i % 2), 1)
+    tone = rng.uniform(0.35, 1, (rows, columns))[i.astype(int), j.astype(int) % columns]
     joint = np.minimum(np.minimum(u, 1 - u) * 2, np.minimum(v, 1 - v)) < 0.07
     return np.where(joint, 0, np.clip(tone + 0.3 * (fractal(rng, 1.0) - 0.5), 0, 1))
 
 
 def wood(rng, n):
-    plank = np.floor(n / 2 * X).astype(int)
-    grain = fractal(rng, 1.5, (6.0, 1.0))
-    tone = rng.uniform(0, 0.35, n)[plank]
-    return np.clip(tone + 0.65 * sharpen(np.sin(TAU * 3 * grain), 1.0), 0, 1) * (
-        (n / 2 * X % 1) > 0.03)
+    plank, u = np.divmod(n // 2 * X, 1)
+    rings = sharpen(np.sin(TAU * 3 * fractal(rng, 1.5, (0.2, 1.0))), 1.0)
+    tone = rng.uniform(0, 0.35, n // 2)[plank.astype(int)]
+    return np.clip(tone + 0.65 * rings, 0, 1) * (u > 0.03)
 
 
 def grass(rng, n):
@@ -142,7 +141,8 @@ def paint_tile(texture):
     rng = np.random.default_rng(texture.seed)
     field = texture.pattern(rng, texture.repeats)
     stops = np.linspace(0, 255, len(texture.colours))
-    table = np.stack([np.interp(np.arange(256), stops, c) for c in zip(*texture.colours)], -1)
+    table = np.stack([np.interp(np.arange(256), stops, channel)
+                      for channel in np.transpose(texture.colours)], -1)
     tile = table.astype(np.float32)[(field * 255).astype(np.uint8)]
     return tile * np.roll(grain(), rng.integers(TILE, size=2), (0, 1))
 
@@ -153,7 +153,7 @@ def random_texture(rng, patterns, saturation=(0.45, 0.95), repeats=(3, 7)):
     hues = [hue, hue + rng.choice([0.08, 0.33, 0.5]), hue + rng.uniform(-0.1, 0.1)]
     values = [rng.uniform(0.3, 0.6), rng.uniform(0.65, 1.0), rng.uniform(0.75, 1.0)]
     colours = [tuple(255 * c for c in colorsys.hsv_to_rgb(h % 1, rng.uniform(*saturation), v))
-               for h, v in zip(hues, values)][:rng.integers(2, 4)]
+               for h, v in zip(hues, values, strict=True)][:rng.integers(2, 4)]
     return Texture(patterns[rng.integers(len(patterns))], tuple(colours),
                    int(rng.integers(*repeats)), int(rng.integers(2**31)))
 

@@ -60,8 +60,8 @@ class Thing:
         vx, vy, _ = self.path.at(t + 0.5) - self.path.at(t - 0.5)
         lean, facing, angle = LEAN.get(self.shape), 1.0, self.spin * np.sin(TAU * t / 60)
         if lean is not None and len(self.path.points) > 1:
-            facing = np.tanh(250 * vx)   # a turn, as a card is turned, never thinner than 0.3
-            facing = np.copysign(max(abs(facing), 0.3), vx)
+            turned = np.tanh(250 * abs(vx))   # like a card, but never thinner than 0.4
+            facing = np.copysign(max(turned, 0.4), vx)
             angle = lean * vy / (np.hypot(vx, vy) + 0.01) * np.sign(vx)
         if self.fixed:
             x, y, size = camera.to_frame(x, y, size, t)
@@ -136,9 +136,9 @@ def random_world(rng, things, kind=None, camera=None, light=None):
     ground = random_texture(rng, WALLS if kind == "wall" else GROUNDS, **dull)
     sky = Texture(parts.clouds, ((90 + 60 * rng.uniform(), 150, 215), (225, 225, 235)), 1,
                   int(rng.integers(2**31)))
-    patches = tuple(still(rng, SHAPES[rng.integers(len(SHAPES))], rng.uniform(0, ASPECT + 2 * MARGIN),
-                          rng.uniform(0.3, 1.6), rng.uniform(0.07, 0.2), fixed=False)
-                    for _ in range(rng.integers(3, 7)))
+    patches = tuple(still(rng, SHAPES[rng.integers(len(SHAPES))], *rng.uniform(
+        (0, 0.3, 0.07), (ASPECT + 2 * MARGIN, 1.6, 0.2)), fixed=False)
+        for _ in range(rng.integers(3, 7)))
     camera = camera or Camera(tuple(rng.uniform(-0.32, 0.32, 2) * (1, 0.5)), rng.uniform(0, 0.15),
                               rng.uniform(70, 130), 0.006 * (kind == "water"))
     light = light or Light(tuple(rng.uniform(0.75, 1.15) * rng.uniform(0.94, 1.06, 3)), 80.0,
@@ -189,7 +189,7 @@ def varied(rng):
     if rng.uniform() < 0.4:
         x = rng.uniform(0.3, ASPECT - 0.3)
         shape, y, size = [(parts.post, 0.4, 0.8), (parts.bush, 0.85, 0.25)][rng.integers(2)]
-        coat = random_texture(rng, [parts.wood, parts.grass, parts.bricks])
+        coat = random_texture(rng, [parts.wood, parts.grass, parts.bricks], repeats=(9, 15))
         things.append(still(rng, shape, x, y, size, coat))
     return random_world(rng, things)
 
@@ -242,8 +242,8 @@ def crossing(rng):
     paths = [[(0.35, 0.35, 0.32), (1.4, 0.62, 0.32)], [(1.4, 0.4, 0.3), (0.4, 0.5, 0.34)],
              [(0.9, 0.74, 0.22), (0.8, 0.3, 0.26)]]
     shapes = [parts.bird, parts.snake, parts.crystal]
-    return random_world(rng, [random_thing(rng, i + 1, p, 0.036, s, start=0.15)
-                              for i, (p, s) in enumerate(zip(paths, shapes))], "wall")
+    return random_world(rng, [random_thing(rng, i + 1, paths[i], 0.036, shapes[i], start=0.15)
+                              for i in range(3)], "wall")
 
 
 def shape_shifter(rng):
