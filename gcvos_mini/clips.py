@@ -12,10 +12,18 @@ import cv2
 import numpy as np
 import torch
 
-from gcvos_mini.davis import FRAME_SUFFIXES, load_split, object_ids, read_frame, read_sequence_mask
+from gcvos_mini.davis import (
+    FRAME_SUFFIXES,
+    check_same_size,
+    load_split,
+    object_ids,
+    read_frame,
+    read_sequence_mask,
+)
 from gcvos_mini.errors import BadInput
 
 TRIES = 10  # draws until the object is in the crop
+MOST_TRIES = 100  # draws until anything of it is
 SMALLEST = 0.01  # an object covers at least this share of the crop in the first frame
 
 
@@ -64,6 +72,13 @@ def find_data(folders, split="train"):
                 "make the embedded clips with python -m gcvos_mini.toy --out DIR"
             )
     return stills, videos
+
+
+def read_pair(still):
+    """Image (H, W, 3) and object ids (H, W). Raises BadInput where their sizes differ."""
+    image, labels = read_frame(still.image), read_sequence_mask(still.mask, still.year)
+    check_same_size(image, still.image, labels, still.mask)
+    return image, labels
 
 
 def center(mask):
@@ -120,7 +135,7 @@ def source_positions(matrix, size, displacement=0):
 
 
 def sample(image, mask, positions):
-    """Image (H, W, 3) and object mask (H, W) at positions (S, S, 2); no object outside the source."""
+    """Image (H, W, 3) and mask (H, W) of the object at positions (S, S, 2); none beyond the source."""
     frame = cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     soft = cv2.remap(mask.astype(np.float32), positions, None, cv2.INTER_LINEAR)
     return frame, soft
@@ -142,7 +157,7 @@ class TrainingClips(torch.utils.data.Dataset):
         self.stage, self.total, self.seed = stage, total, seed
         self.stills, self.videos = find_data(folders)
         self.videos = [v for v in self.videos if len(v) >= stage.clip_frames]
-        names = ", ".join(map(str, folders))
+        names = self.names = ", ".join(map(str, folders))
         if stage.stills != (1.0, 1.0) and not self.videos:
             raise BadInput(f"{names}: no training video; this stage needs a folder in DAVIS layout")
         if not self.stills:
@@ -156,11 +171,15 @@ class TrainingClips(torch.utils.data.Dataset):
         rng = np.random.default_rng([self.seed, index])
         progress = index / self.total
         start, end = self.stage.stills
-        make = self.from_still if rng.random() < start + (end - start) * progress else self.from_video
-        for _ in range(TRIES):
+        still = rng.random() < start + (end - start) * progress
+        make = self.from_still if still else self.from_video
+        for attempt in range(MOST_TRIES):
             frames, masks = make(rng, progress)
-            if (masks[0] > 0.5).mean() >= SMALLEST:
+            share = (masks[0] > 0.5).mean()
+            if share >= SMALLEST or (share > 0 and attempt >= TRIES - 1):
                 break
+        else:
+            raise BadInput(f"{self.names}: {MOST_TRIES} clips without an object; fill the masks")
         if self.stage.jitter:
             frames = [jitter(rng, frame, self.stage.jitter) for frame in frames]
         frames, masks = np.stack(frames), np.stack(masks)  # (T, S, S, 3), (T, S, S)
@@ -198,19 +217,18 @@ class TrainingClips(torch.utils.data.Dataset):
         positions = source_positions(random_affine(rng, self.stage, mask), self.stage.crop)
         frames, masks = [], []
         for pick in picks:
-            image = read_frame(pick.image)
-            mask = read_sequence_mask(pick.mask, pick.year) == chosen
-            frame, soft = sample(image, mask, positions)
+            image, labels = read_pair(pick)
+            frame, soft = sample(image, labels == chosen, positions)
             frames.append(frame)
             masks.append(soft)
         return frames, masks
 
     def _read(self, rng, still, return_id=False):
         """Image (H, W, 3) and the mask (H, W) of one of its objects, drawn at random."""
-        labels = read_sequence_mask(still.mask, still.year)
+        image, labels = read_pair(still)
         ids = object_ids(labels)
         chosen = ids[rng.integers(len(ids))] if ids else 1
-        image, mask = read_frame(still.image), labels == chosen
+        mask = labels == chosen
         return (image, mask, chosen) if return_id else (image, mask)
 
     def _moved(self, rng, image, mask):

@@ -157,11 +157,10 @@ def load_trunk(network, source):
                 for key, tensor in weights.items()
                 if key.startswith(f"{name}.")
             }
-            if name == "conv1" and "weight" in part:
-                own = module.weight.detach().clone()
-                own[:, :3] = part["weight"]
-                part["weight"] = own
             try:
+                if name == "conv1" and "weight" in part:
+                    own = module.weight.detach()[:, 3:]  # the mask channel, if it has one
+                    part["weight"] = torch.cat([part["weight"], own], dim=1)
                 module.load_state_dict(part)
             except (RuntimeError, ValueError) as error:
                 raise BadInput(
@@ -218,7 +217,7 @@ def load_model(name, pretrained=True, device="cpu"):
     sizes = json.loads(metadata.get("sizes", "{}"))
     config = CONFIGS.get(sizes.get("name"))
     if config is None or config.sizes != sizes:
-        raise BadInput(f"{path}: made for other network sizes ({sizes or 'none given'}); retrain it")
+        raise BadInput(f"{path}: made for other network sizes ({sizes or 'none given'}); retrain")
     network = Network(config)
     try:
         network.load_state_dict(tensors)

@@ -60,6 +60,7 @@ class VideoSegmenter:
         self.write_every = write_every
         self.height = height
         self.device = next(model.parameters()).device
+        self.frames = 0
 
     @torch.inference_mode()
     def start(self, frame, mask):
@@ -71,7 +72,7 @@ class VideoSegmenter:
             )
         self.ids = object_ids(mask)
         if not self.ids:
-            raise BadInput("first mask has no object: paint at least one pixel with an id of 1..254")
+            raise BadInput("first mask has no object: paint at least one pixel with an id 1..254")
         self.shape = mask.shape
         name = self.memory_choice
         normalization = self.model.config.normalization
@@ -85,6 +86,8 @@ class VideoSegmenter:
     @torch.inference_mode()
     def step(self, frame):
         """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids."""
+        if self.frames == 0:
+            raise ValueError("no first frame yet: call start(frame, mask) before step(frame)")
         if frame.shape[:2] != self.shape:
             raise BadInput(
                 f"frame {self.frames} is {frame.shape[1]}x{frame.shape[0]}, the first was "
@@ -93,7 +96,7 @@ class VideoSegmenter:
         image = self._prepare(frame)  # (1, 3, h, w)
         query = self.model.look(pad_to_stride(image))
         objects = len(self.ids)
-        context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, h/16, w/16)
+        context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, ...)
         logits = self.model.decode(context, query)[..., : image.shape[2], : image.shape[3]]
         soft = object_probabilities(logits)  # (O + 1, h, w)
         self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
@@ -144,7 +147,7 @@ def video_frames(source):
         index += 1
     video.release()
     if index == 0:
-        raise BadInput(f"{source}: OpenCV reads no frame from it; give a video file or a frame folder")
+        raise BadInput(f"{source}: OpenCV reads no frame from it; give a video or a frame folder")
 
 
 def segment(
