@@ -150,16 +150,17 @@ def render_view(frame, channel, mask, alpha=0.5, centred=True, limits=None):
     return np.hstack([overlay(frame, mask, alpha), gap, right])
 
 
-def key_sheet(frames, keys, channels, centred=True):
+def key_sheet(frames, keys, channels, centred=True, numbers=None):
     """Fig. 6 as one image: frames in the first row, one row per key channel under it.
 
-    frames: T images of one size; keys: float (T, C, h, w); channels: which of the C to show.
+    frames: T images of one size; keys: float (T, C, h, w); channels: which of the C to show;
+    numbers: the frames' numbers in their video, 0 to T - 1 if not given.
     Each row has one scale, so brightness can be compared along it.
     """
     if len(frames) != len(keys):
         raise ValueError(f"key sheet: {len(frames)} frames and {len(keys)} keys")
     size = frames[0].shape[1::-1]
-    images, labels = list(frames), [f"frame {t}" for t in range(len(frames))]
+    images, labels = list(frames), [f"frame {t}" for t in numbers or range(len(frames))]
     for c in channels:
         limits = keys[:, c].min(), keys[:, c].max()
         images += [key_map(key[c], size, centred, limits) for key in keys]

@@ -221,7 +221,8 @@ def key_figure(sequence, network, year):
     best, worst = int(scores.argmax()), int(scores.argmin())
     outlined = [render.outline(f, m) for f, m in zip(frames, masks, strict=True)]
     outlined = [thumbnail(image) for image in outlined]
-    sheet = render.key_sheet(outlined, keys, [best, worst])
+    numbers = render.spread(len(sequence.frames), SHOWN)
+    sheet = render.key_sheet(outlined, keys, [best, worst], numbers=numbers)
     return sheet, best, scores[best], worst, scores[worst]
 
 
@@ -312,7 +313,7 @@ it remembers is one matrix per object, the same size after any number of frames.
 {facts(numbers)}
 
 <h2>Scores</h2>
-<p>DAVIS {year} protocol on the sequences of "{escape(split)}", none of them used in training.
+<p>DAVIS {year} protocol on the sequences of the split "{escape(split)}".
 J is overlap, F is the match of the outlines, both from 0 to 1.{copying}</p>
 {scores_table(results, copied)}
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gcvos_mini import report
+from gcvos_mini import render, report
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_split, write_mask
 from gcvos_mini.errors import BadInput
@@ -160,11 +160,22 @@ def test_key_figure_picks_the_object_and_the_background_channel(made, monkeypatc
     keys[:, 3, 0, 1], keys[:, 1, 0, 1] = -9.0, 0.1
     frame = np.zeros((32, 48, 3), np.uint8)
     monkeypatch.setattr(report, "collect_keys", lambda *_: ([frame] * 2, [mask, 0 * mask], keys))
-    sheet, *chosen = report.key_figure(None, None, 2017)
+    sequence = type("S", (), {"frames": [None] * 2})
+    sheet, *chosen = report.key_figure(sequence, None, 2017)
     assert chosen == [3, 1, 1, 0]
     height = round(32 * report.THUMB / 48)
     y, x = 4 + height + 4 + 20 + height // 4, 4 + report.THUMB // 2
     assert sheet[y, x, 2] > sheet[y, x, 0] + 40  # negative: blue, in the object's row
+
+
+def test_key_figure_numbers_frames_as_in_the_video(monkeypatch):
+    frame, mask = np.zeros((32, 48, 3), np.uint8), np.eye(32, 48, dtype=np.uint8)
+    keys = np.random.default_rng(0).random((6, 4, 2, 3), np.float32)
+    monkeypatch.setattr(report, "collect_keys", lambda *_: ([frame] * 6, [mask] * 6, keys))
+    labels = []
+    monkeypatch.setattr(render, "contact_sheet", lambda _, columns, names: labels.extend(names))
+    report.key_figure(type("S", (), {"frames": [None] * 41}), None, 2017)
+    assert labels[:6] == ["frame 0", "frame 8", "frame 16", "frame 24", "frame 32", "frame 40"]
 
 
 def test_running_mean_and_loss_curve(made):
