@@ -1,0 +1,340 @@
+"""Training clips: what is drawn, and that image and mask never part."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.interpolate import RBFInterpolator
+
+from gcvos_mini.clips import (
+    TrainingClips,
+    find_data,
+    jitter,
+    random_affine,
+    thin_plate_spline,
+)
+from gcvos_mini.config import SMOKE
+from gcvos_mini.davis import write_mask
+from gcvos_mini.errors import BadInput
+
+STILLS = dataclasses.replace(SMOKE.stages["stills"], crop=48, paste=0.0, jitter=0.0)
+VIDEOS = dataclasses.replace(STILLS, stills=(0.0, 0.0), interval=(1, 4))
+HEIGHT, WIDTH = 60, 80
+RED, GREEN, BLUE, GREY = (220, 20, 20), (20, 220, 20), (20, 20, 220), (120, 120, 120)
+
+
+def box(top=20, left=25, height=20, width=30):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def paint(mask, colour, background):
+    return np.where(mask[..., None], np.uint8(colour), np.uint8(background))
+
+
+def save_still(root, name, image, mask):
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(root / "images" / f"{name}.png")
+    write_mask(root / "masks" / f"{name}.png", np.uint8(mask))
+
+
+def save_video(root, name, pairs):
+    """pairs: (frame uint8 (H, W, 3), ids uint8 (H, W)) in time order."""
+    folders = [root / part / "480p" / name for part in ("JPEGImages", "Annotations")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for t, (frame, ids) in enumerate(pairs):
+        Image.fromarray(frame).save(folders[0] / f"{t:05d}.png")  # lossless
+        write_mask(folders[1] / f"{t:05d}.png", ids)
+    lists = root / "ImageSets" / "2017"
+    lists.mkdir(parents=True, exist_ok=True)
+    with (lists / "train.txt").open("a") as file:
+        file.write(name + "\n")
+
+
+@pytest.fixture
+def stills(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        mask = box(top=10 + 5 * i)
+        save_still(tmp_path / "stills", f"{i}", rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8),
+                   255 * mask)  # fmt: skip
+    return tmp_path / "stills"
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Frame t is grey 10 t all over; object 1 stays where it is, but is away in frames 2 and 3."""
+    pairs = [
+        (np.full((HEIGHT, WIDTH, 3), 10 * t, np.uint8), np.uint8(box()) * (t not in (2, 3)))
+        for t in range(12)
+    ]
+    save_video(tmp_path / "video", "grey", pairs)
+    return tmp_path / "video"
+
+
+# ---- every clip ---------------------------------------------------------------------------------
+
+
+def test_a_clip_depends_on_seed_and_index_only(stills, video):
+    stage = dataclasses.replace(VIDEOS, stills=(0.5, 0.5), paste=0.5, jitter=0.1)
+    one, two = (TrainingClips(stage, [stills, video], total=20, seed=4) for _ in range(2))
+    forward = [one[i] for i in range(6)]
+    for i in (5, 0, 3):  # resumed, and out of order
+        for a, b in zip(forward[i], two[i], strict=True):
+            assert np.array_equal(a, b)
+    other = TrainingClips(stage, [stills, video], total=20, seed=5)
+    assert not np.array_equal(forward[0][0], other[0][0])
+    assert not np.array_equal(forward[0][0], forward[1][0])
+
+
+def test_shapes_ranges_and_a_first_mask_that_is_never_empty(stills, video):
+    for stage, folder in ((STILLS, stills), (VIDEOS, video)):
+        clips = TrainingClips(stage, [folder], total=25)
+        for frames, masks in (clips[i] for i in range(25)):
+            assert frames.shape == (3, 3, 48, 48) and masks.shape == (3, 1, 48, 48)
+            assert str(frames.dtype) == str(masks.dtype) == "torch.float32"
+            assert frames.min() >= 0 and frames.max() <= 1
+            assert set(masks.unique().tolist()) <= {0.0, 1.0}
+            assert masks[0].mean() >= 0.01
+
+
+def test_an_object_of_a_few_pixels_is_found(tmp_path):
+    image = np.zeros((200, 200, 3), np.uint8)
+    mask = np.zeros((200, 200), np.uint8)
+    mask[98:102, 98:102] = 1  # under SMALLEST at any zoom, a pixel or so in the crop
+    save_still(tmp_path, "tiny", image, mask)
+    clips = TrainingClips(STILLS, [tmp_path], total=4)
+    assert all(clips[i][1][0].any() for i in range(4))
+
+
+def test_empty_masks_everywhere_are_refused(tmp_path):
+    save_still(tmp_path, "empty", np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH)))
+    with pytest.raises(BadInput, match=f"{tmp_path}: 100 clips without an object"):
+        TrainingClips(STILLS, [tmp_path], total=1)[0]
+
+
+def test_both_sides_and_both_kinds_come_up(stills, video):
+    """Half of the clips are mirrored; the share of stills moves from the start to the end."""
+    stage = dataclasses.replace(VIDEOS, stills=(1.0, 0.0), rotation=0.0, spline=0.0)
+    clips = TrainingClips(stage, [stills, video], total=100)
+    made = []
+    clips.from_still, clips.from_video = (
+        lambda rng, progress, make=make, name=name: made.append(name) or make(rng, progress)
+        for name, make in (("still", clips.from_still), ("video", clips.from_video))
+    )
+    for i in range(0, 10):
+        clips[i]
+    early = made.count("still") / len(made)
+    made.clear()
+    for i in range(90, 100):
+        clips[i]
+    assert early > 0.7 and made.count("still") / len(made) < 0.3
+
+
+# ---- geometry -----------------------------------------------------------------------------------
+
+
+def test_affine_stays_in_its_ranges():
+    rng = np.random.default_rng(0)
+    mask, size, span = box(10, 40), STILLS.crop, HEIGHT
+    y, x = np.nonzero(mask)
+    angles, zooms = [], []
+    for _ in range(200):
+        matrix = random_affine(rng, STILLS, mask)
+        middle = matrix @ (size / 2, size / 2, 1) - (x.mean(), y.mean())
+        assert np.abs(middle).max() <= span / 4 + 1e-9  # the object is in the crop
+        zooms.append(span / size / np.sqrt(np.linalg.det(matrix[:, :2])))
+        angles.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+        rotation = matrix[:, :2] * zooms[-1] * size / span
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-9)  # no shear
+    assert 0.75 <= min(zooms) < 0.78 and 1.22 < max(zooms) <= 1.25
+    assert -30 <= min(angles) < -27 and 27 < max(angles) <= 30
+
+
+def test_thin_plate_spline_is_scipys():
+    for seed in range(3):
+        shift = np.random.default_rng(seed).uniform(-0.1, 0.1, (16, 2))
+        control = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 4)]), -1).reshape(-1, 2)
+        reference = RBFInterpolator(control, shift, kernel="thin_plate_spline", degree=1)
+        at = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 24)]), -1).reshape(-1, 2)
+        field = thin_plate_spline(np.random.default_rng(seed), 24, 0.1)  # drawn at 24 x 24
+        expected = 24 * reference(at).reshape(24, 24, 2)
+        np.testing.assert_allclose(field, expected, atol=1e-4)
+        # corners are control points: there the spline is what was drawn
+        np.testing.assert_allclose(field[0, 0], 24 * shift[0], atol=1e-4)
+        np.testing.assert_allclose(field[0, -1], 24 * shift[3], atol=1e-4)
+        # a larger field is the same one, enlarged: no point moves by another share
+        large = thin_plate_spline(np.random.default_rng(seed), 96, 0.1)
+        small = cv2.resize(large, (24, 24), interpolation=cv2.INTER_AREA)
+        np.testing.assert_allclose(small / 96, field / 24, atol=0.01)
+
+
+def test_thin_plate_spline_of_affine_shifts_is_affine():
+    """Nothing bends if the control points are shifted by an affine map."""
+
+    class Affine:
+        def uniform(self, low, high, shape):
+            axis = np.linspace(0, 1, 4)
+            x, y = (a.ravel() for a in np.meshgrid(axis, axis))
+            return np.stack([0.1 + 0.2 * x - 0.3 * y, 0.05 * x + 0.1 * y], axis=-1)
+
+    field = thin_plate_spline(Affine(), 24, 1.0) / 24
+    x, y = np.meshgrid(*2 * [np.linspace(0, 1, 24)])
+    np.testing.assert_allclose(field[..., 0], 0.1 + 0.2 * x - 0.3 * y, atol=1e-6)
+    np.testing.assert_allclose(field[..., 1], 0.05 * x + 0.1 * y, atol=1e-6)
+
+
+def test_image_and_mask_move_together(tmp_path):
+    """The mask painted into the image: after every warp and flip it is still the mask."""
+    mask = box(22, 30, 16, 24)
+    save_still(tmp_path, "a", paint(mask, (255, 255, 255), (0, 0, 0)), 255 * mask)
+    # zoomed in, so that the frame's reflected border stays out of the crop
+    stage = dataclasses.replace(STILLS, scale=(2.0, 2.5))
+    clips = TrainingClips(stage, [tmp_path], total=20)
+    places = []
+    for frames, masks in (clips[i] for i in range(20)):
+        painted = frames.mean(dim=1, keepdim=True) > 0.5
+        assert (painted != masks.bool()).float().mean() < 0.005
+        places += [np.argwhere(m[0].numpy()).mean(axis=0) for m in masks]
+    assert np.ptp(places, axis=0).min() > 8  # and it does move, also within a clip
+    assert np.ptp(places[:3], axis=0).max() > 1
+
+
+def test_nothing_outside_the_source_is_object(tmp_path):
+    """The frame is reflected at its border, the object is not."""
+    mask = box(0, 0, HEIGHT, 20)
+    save_still(tmp_path, "a", paint(mask, RED, GREY), 255 * mask)
+    stage = dataclasses.replace(STILLS, rotation=0.0, spline=0.0, scale=(0.5, 0.5))
+    frames, masks = TrainingClips(stage, [tmp_path], total=1)[0]
+    assert masks[0].any() and (masks[0, 0].sum(dim=1).max() <= 20 * 48 / HEIGHT * 0.5 + 1)
+    assert (frames[0, 0] > 0.5).float().mean() > 1.3 * masks[0].mean()
+
+
+# ---- from stills --------------------------------------------------------------------------------
+
+
+def test_pasting_changes_the_background_only(tmp_path):
+    save_still(tmp_path, "red", paint(box(), RED, BLUE), 255 * box())
+    save_still(tmp_path, "green", paint(box(), GREEN, GREY), 255 * box())
+    own = {RED: BLUE, GREEN: GREY}
+    foreign = {0.0: 0, 1.0: 0}
+    around, edge = np.ones((5, 5), np.uint8), {"borderType": cv2.BORDER_CONSTANT}
+    for paste in foreign:
+        clips = TrainingClips(dataclasses.replace(STILLS, paste=paste), [tmp_path], total=12)
+        for frames, masks in (clips[i] for i in range(12)):
+            for frame, mask in zip(frames.numpy(), masks[:, 0].numpy(), strict=True):
+                pixels = 255 * frame.transpose(1, 2, 0)
+                inside = pixels[cv2.erode(mask, around, borderValue=0, **edge) > 0]
+                outside = pixels[cv2.dilate(mask, around) == 0]
+                colour = min(own, key=lambda c: np.abs(np.median(inside, axis=0) - c).sum())
+                assert np.abs(inside - colour).max() < 4  # the object is the still's own
+                foreign[paste] += np.abs(outside - own[colour]).sum(axis=1).min() > 20
+    assert foreign[0.0] == 0 and foreign[1.0] > 3
+
+
+def test_jitter_keeps_type_and_bounds():
+    rng = np.random.default_rng(0)
+    frame = rng.integers(60, 180, (8, 8, 3), np.uint8)
+    assert np.array_equal(jitter(rng, frame, 0.0), frame)
+    for _ in range(50):
+        changed = jitter(rng, frame, 0.1)
+        assert changed.dtype == np.uint8 and changed.shape == frame.shape
+        assert np.abs(changed.astype(int) - frame).max() <= 0.1 * 180 + 0.1 * 255 + 1
+    assert jitter(rng, np.full((2, 2, 3), 255, np.uint8), 0.9).dtype == np.uint8
+
+
+# ---- from videos --------------------------------------------------------------------------------
+
+
+def times(frames):
+    return [round(float(np.median(frame)) / 10) for frame in frames]
+
+
+@pytest.mark.parametrize(("progress", "longest"), [(0.0, 1), (0.25, 2), (0.5, 4), (1.0, 4)])
+def test_video_clips_keep_time_order_and_interval(video, progress, longest):
+    clips = TrainingClips(VIDEOS, [video], total=10)
+    rng = np.random.default_rng(0)
+    steps = set()
+    firsts = set()
+    for _ in range(60):
+        frames, masks = clips.from_video(rng, progress)
+        t = times(frames)
+        firsts.add(t[0])
+        steps |= set(np.diff(t).tolist())
+        # one view for the whole clip: what does not move stays, and is away when it is away
+        seen = [m for m, when in zip(masks, t, strict=True) if when not in (2, 3)]
+        assert all(np.array_equal(m, seen[0]) for m in seen)
+        assert all(not m.any() for m, when in zip(masks, t, strict=True) if when in (2, 3))
+    # the interval grows with the clips: 1 to 1, then to 2 (1 + 3 / 2, rounded to even), then to 4
+    assert steps == set(range(1, longest + 1))
+    assert min(firsts) == 0 and max(firsts) >= 8
+
+
+def test_short_videos_are_used_to_their_end(tmp_path):
+    pairs = [(np.full((HEIGHT, WIDTH, 3), 10 * t, np.uint8), np.uint8(box())) for t in range(3)]
+    save_video(tmp_path, "short", pairs)
+    save_video(tmp_path, "too-short", pairs[:2])
+    clips = TrainingClips(VIDEOS, [tmp_path], total=10)
+    assert len(clips.videos) == 1
+    for _ in range(5):
+        assert times(clips.from_video(np.random.default_rng(0), 1.0)[0]) == [0, 1, 2]
+
+
+def test_one_object_is_followed_through_a_clip(tmp_path):
+    """Objects 3 (red) and 7 (green) change sides; 255 is void and never an object."""
+    pairs = []
+    for t in range(8):
+        a, b = box(left=5 + 5 * t, width=20, top=5), box(left=55 - 5 * t, width=20, top=35)
+        ids = 3 * np.uint8(a) + 7 * np.uint8(b)
+        ids[28:32] = 255
+        pairs.append((np.where(a[..., None], np.uint8(RED), paint(b, GREEN, GREY)), ids))
+    save_video(tmp_path, "two", pairs)
+    clips = TrainingClips(VIDEOS, [tmp_path], total=10)
+    rng, picked = np.random.default_rng(0), []
+    for _ in range(20):
+        frames, masks = clips.from_video(rng, 1.0)
+        colours = {
+            tuple(np.median(f[m > 0.99], axis=0).astype(int).tolist())
+            for f, m in zip(frames, masks, strict=True)
+            if (m > 0.99).sum() > 8
+        }
+        assert len(colours) <= 1
+        picked += colours
+    assert set(picked) == {RED, GREEN}
+
+
+# ---- bad input ----------------------------------------------------------------------------------
+
+
+def test_folders_that_are_neither(tmp_path, stills):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(BadInput, match=f"{folder}: neither stills .* nor DAVIS"):
+            find_data([folder])
+    for mask in (stills / "masks").iterdir():
+        mask.rename(mask.with_stem("x" + mask.stem))
+    with pytest.raises(BadInput, match=f"{stills}: no image in images/ has a mask"):
+        find_data([stills])
+
+
+def test_the_videos_stage_needs_videos(stills, video):
+    with pytest.raises(BadInput, match=f"{stills}: no training video"):
+        TrainingClips(VIDEOS, [stills], total=1)
+    assert len(TrainingClips(STILLS, [stills, video], total=1).stills) == 3 + 12
+
+
+def test_sizes_that_differ_are_refused(stills, video):
+    """Warped alike, an image and a mask of other sizes would part without a word."""
+    for folder, name, stage in (
+        (stills, "images", STILLS),
+        (video, "JPEGImages/480p/grey", VIDEOS),
+    ):
+        for file in (folder / name).iterdir():
+            Image.new("RGB", (WIDTH - 1, HEIGHT)).save(file)
+        clips = TrainingClips(stage, [folder], total=1)
+        with pytest.raises(BadInput, match=f"{name}/.*png is 79x60 but .*png is 80x60"):
+            clips[0]

@@ -1,0 +1,373 @@
+"""A video in, masks out: object by object, then one softmax; and the command line."""
+
+import math
+import runpy
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gcvos_mini.config import SMOKE
+from gcvos_mini.davis import PALETTE, read_mask, write_mask
+from gcvos_mini.errors import BadInput
+from gcvos_mini.memory import GlobalContext
+from gcvos_mini.network import Network, save_model
+from gcvos_mini.segment import (
+    VideoSegmenter,
+    object_probabilities,
+    pad_to_stride,
+    to_tensor,
+    video_frames,
+)
+
+HEIGHT, WIDTH = 77, 101  # odd, not square, not multiples of 16
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Fresh weights; the last layer is scaled up so that its masks are not all background."""
+    torch.manual_seed(0)
+    network = Network(SMOKE).eval()
+    with torch.no_grad():
+        network.decoder.predict.weight *= 20
+        network.decoder.predict.bias.zero_()
+    return network
+
+
+def video(count=4, height=HEIGHT, width=WIDTH):
+    """Smooth coloured noise that drifts to the right."""
+    rng = np.random.default_rng(0)
+    wide = cv2.resize(rng.integers(0, 256, (12, 40, 3), np.uint8), (width + 4 * count, height))
+    return [np.ascontiguousarray(wide[:, 4 * t : 4 * t + width]) for t in range(count)]
+
+
+def first_mask(height=HEIGHT, width=WIDTH):
+    mask = np.zeros((height, width), np.uint8)
+    mask[10:40, 10:50], mask[45:70, 55:95] = 3, 7
+    return mask
+
+
+def run(model, frames, mask, memory="gc", **options):
+    segmenter = VideoSegmenter(model, memory, **options)
+    segmenter.start(frames[0], mask)
+    masks, soft = [], []
+    for frame in frames[1:]:
+        masks.append(segmenter.step(frame))
+        soft.append(segmenter.probabilities)
+    return segmenter, masks, soft
+
+
+# ---- many objects -------------------------------------------------------------------------------
+
+
+def test_one_object_keeps_its_own_softmax():
+    logits = 3 * torch.randn(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(object_probabilities(logits), logits[0].softmax(dim=0))
+
+
+def test_several_objects_against_a_plain_loop():
+    logits = 3 * torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    soft = object_probabilities(logits)
+    assert soft.shape == (4, 4, 5)
+    torch.testing.assert_close(soft.sum(dim=0), torch.ones(4, 5))
+    for y in range(4):
+        for x in range(5):
+            odds = [math.exp(o[1, y, x] - o[0, y, x]) for o in logits]
+            expected = [1 / (1 + sum(odds)), *(o / (1 + sum(odds)) for o in odds)]
+            assert soft[:, y, x].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_shapes_and_ids_on_odd_sizes(model):
+    segmenter, masks, soft = run(model, video(), first_mask())
+    for mask, probabilities in zip(masks, soft, strict=True):
+        assert mask.shape == (HEIGHT, WIDTH) and mask.dtype == np.uint8
+        assert probabilities.shape == (3, HEIGHT, WIDTH) and probabilities.dtype == torch.float32
+        torch.testing.assert_close(probabilities.sum(dim=0), torch.ones(HEIGHT, WIDTH))
+        labels = np.array([0, 3, 7])[probabilities.argmax(dim=0).numpy()]
+        assert np.array_equal(mask, labels)
+    assert set(np.unique(masks)) == {0, 3, 7}  # each comes up, or this test shows nothing
+    assert segmenter.key.shape == (2, SMOKE.key_dim, 5, 7)  # 77 x 101 padded to 80 x 112
+
+
+def test_names_of_objects_change_nothing_else(model):
+    frames, mask = video(3), first_mask()
+    _, masks, _ = run(model, frames, mask)
+    swap = np.arange(256, dtype=np.uint8)
+    swap[[3, 7]] = 200, 1  # the order changes too
+    _, renamed, _ = run(model, frames, swap[mask])
+    agree = [(swap[a] == b).mean() for a, b in zip(masks, renamed, strict=True)]
+    assert min(agree) > 0.999
+
+
+def test_void_is_background(model):
+    frames, mask = video(2), first_mask()
+    void = mask.copy()
+    void[0:5] = 255
+    segmenter, masks, _ = run(model, frames, void)
+    assert segmenter.ids == [3, 7] and 255 not in masks[0]
+    assert np.array_equal(masks[0], run(model, frames, mask)[1][0])
+
+
+# ---- one step, by hand --------------------------------------------------------------------------
+
+
+def test_steps_by_hand(model):
+    """Two steps written out: padding, one memory per object, soft masks written unthresholded."""
+    frames, mask = video(3), first_mask()
+    _, _, soft = run(model, frames, mask)
+    expected = []
+    with torch.inference_mode():
+        images = [pad_to_stride(to_tensor(f)) for f in frames]
+        assert images[0].shape == (1, 3, 80, 112)
+        given = [torch.from_numpy(mask == i).float()[None, None] for i in (3, 7)]
+        memories = [GlobalContext("mean") for _ in given]
+        for t in (1, 2):
+            odds = []
+            for memory, object_mask in zip(memories, given, strict=True):
+                memory.write(*model.memorize(images[t - 1], pad_to_stride(object_mask)))
+                query = model.look(images[t])
+                logits = model.decode(memory.read(query.key), query)[0, :, :HEIGHT, :WIDTH]
+                odds.append(logits[1] - logits[0])
+            probabilities = torch.stack([torch.zeros_like(odds[0]), *odds]).softmax(dim=0)
+            expected.append(probabilities)
+            given = [p[None, None] for p in probabilities[1:]]
+    for a, b in zip(soft, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    thresholded = (expected[0][1:] > 0.5).float()
+    assert (thresholded - expected[0][1:]).abs().max() > 0.1  # or the last line shows nothing
+
+
+def test_padding_repeats_the_edge():
+    x = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert pad_to_stride(x, 4)[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5]] + 2 * [[3, 4, 5, 5]]
+    assert pad_to_stride(torch.zeros(1, 1, 32, 48)).shape == (1, 1, 32, 48)
+
+
+def test_to_tensor():
+    frame = np.zeros((2, 3, 3), np.uint8)
+    frame[1, 2] = 255, 0, 51
+    tensor = to_tensor(frame)
+    assert tensor.shape == (1, 3, 2, 3)
+    assert tensor[0, :, 1, 2].tolist() == pytest.approx([1, 0, 0.2])
+
+
+# ---- memories -----------------------------------------------------------------------------------
+
+
+def test_gc_and_linear_stm_give_the_same_masks_and_stm_does_not(model):
+    frames, mask = video(4, 64, 96), first_mask(64, 96)
+    gc, linear, stm = (run(model, frames, mask, m) for m in ("gc", "stm-linear", "stm"))
+    for a, b in zip(gc[2], linear[2], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    for a, b in zip(gc[1], linear[1], strict=True):
+        assert np.array_equal(a, b)
+    assert max((a - b).abs().max() for a, b in zip(gc[2], stm[2], strict=True)) > 1e-2
+
+
+def test_memory_bytes(model):
+    frames, mask = video(5, 32, 48), first_mask(32, 48)
+    mask[20:, 30:] = 7
+    sizes = {}
+    for name in ("gc", "stm"):
+        segmenter = VideoSegmenter(model, name)
+        segmenter.start(frames[0], mask)
+        sizes[name] = [segmenter.memory.nbytes]
+        for frame in frames[1:]:
+            segmenter.step(frame)
+            sizes[name].append(segmenter.memory.nbytes)
+    objects, key, value = 2, SMOKE.key_dim, SMOKE.value_dim
+    assert sizes["gc"] == 5 * [objects * key * value * 4]
+    assert sizes["stm"] == [objects * (key + value) * 2 * 3 * 4 * t for t in range(1, 6)]
+
+
+def test_write_every(model):
+    segmenter, _, _ = run(model, video(8, 32, 48), first_mask(32, 48), write_every=3)
+    assert segmenter.frames == 8 and segmenter.memory.frames == 3  # frames 0, 3 and 6
+
+
+def test_start_again_forgets(model):
+    frames, mask = video(3, 32, 48), first_mask(32, 48)
+    segmenter, first, _ = run(model, frames, mask)
+    segmenter.start(frames[0], mask)
+    again = [segmenter.step(f) for f in frames[1:]]
+    assert np.array_equal(first, again) and segmenter.memory.frames == 3
+
+
+def test_a_memory_of_ones_own(model):
+    memory = GlobalContext("mean")
+    segmenter, _, _ = run(model, video(2, 32, 48), first_mask(32, 48), memory)
+    assert segmenter.memory is memory and memory.frames == 2
+
+
+def test_working_height(model):
+    frames, mask = video(2), first_mask()
+    segmenter, masks, soft = run(model, frames, mask, height=48)
+    assert masks[0].shape == (HEIGHT, WIDTH) and soft[0].shape == (3, HEIGHT, WIDTH)
+    assert segmenter.key.shape == (2, SMOKE.key_dim, 3, 4)  # 48 x 63, padded to 48 x 64
+
+
+# ---- bad input ----------------------------------------------------------------------------------
+
+
+def test_step_before_start(model):
+    with pytest.raises(ValueError, match="call start"):
+        VideoSegmenter(model).step(video(1)[0])
+
+
+def test_start_refuses(model):
+    frame = video(1)[0]
+    segmenter = VideoSegmenter(model)
+    with pytest.raises(BadInput, match="first mask is 100x77, first frame is 101x77"):
+        segmenter.start(frame, first_mask()[:, :-1])
+    for empty in (0, 255):
+        with pytest.raises(BadInput, match="no object"):
+            segmenter.start(frame, np.full((HEIGHT, WIDTH), empty, np.uint8))
+
+
+def test_step_refuses_another_size(model):
+    segmenter, _, _ = run(model, video(2), first_mask())
+    with pytest.raises(BadInput, match="frame 2 is 77x101, the first was 101x77"):
+        segmenter.step(video(1)[0].transpose(1, 0, 2).copy())
+
+
+# ---- command line -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "smoke.safetensors"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for t, frame in enumerate(video(3)):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{t:05d}.jpg", quality=95)
+    (tmp_path / "frames" / "notes.txt").write_text("not a frame")
+    write_mask(tmp_path / "first.png", first_mask())
+    return tmp_path
+
+
+def arguments(files, checkpoint, **changes):
+    values = {"frames": "frames", "mask": "first.png", "out": "masks"} | changes
+    pairs = [[f"--{name}", str(files / value)] for name, value in values.items()]
+    return [*sum(pairs, []), "--checkpoint", str(checkpoint)]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run `python -m gcvos_mini.segment` in this process: (exit status, last lines of stderr)."""
+
+    def call(arguments):
+        monkeypatch.setattr(sys, "argv", ["segment", *arguments])
+        monkeypatch.delitem(sys.modules, "gcvos_mini.segment")
+        try:
+            runpy.run_module("gcvos_mini.segment", run_name="__main__", alter_sys=True)
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, capsys.readouterr()
+
+    return call
+
+
+def test_masks_are_palette_images(files, checkpoint, command):
+    status, text = command(arguments(files, checkpoint))
+    assert status == 0 and "3 masks in" in text.out
+    names = sorted(p.name for p in (files / "masks").iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png"]
+    for name in names:
+        with Image.open(files / "masks" / name) as image:
+            assert image.mode == "P" and image.size == (WIDTH, HEIGHT)
+            assert image.getpalette()[: 3 * 8] == PALETTE[: 3 * 8]
+        assert set(np.unique(read_mask(files / "masks" / name))) <= {0, 3, 7}
+    assert np.array_equal(read_mask(files / "masks" / "00000.png"), first_mask())
+
+
+def test_black_and_white_mask(files, checkpoint, command):
+    Image.fromarray(255 * np.uint8(first_mask() == 3)).save(files / "first.png")
+    assert command(arguments(files, checkpoint))[0] == 0
+    assert np.array_equal(read_mask(files / "masks" / "00000.png"), first_mask() == 3)
+
+
+def damage(files, how):
+    third = files / "frames" / "00002.jpg"
+    if how == "truncated JPEG":
+        third.write_bytes(third.read_bytes()[:600])
+    elif how == "frame of another size":
+        Image.new("RGB", (40, 30)).save(third)
+    elif how == "mask of another size":
+        write_mask(files / "first.png", first_mask()[:-1])
+    elif how == "empty mask":
+        write_mask(files / "first.png", 0 * first_mask())
+    elif how == "RGB mask":
+        Image.new("RGB", (WIDTH, HEIGHT)).save(files / "first.png")
+    elif how == "no frames":
+        for file in (files / "frames").glob("*.jpg"):
+            file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "named", "reason"),
+    [
+        ("truncated JPEG", "frames/00002.jpg", "cannot be read"),
+        ("frame of another size", "frames: ", "frame 2 is 40x30, the first was 101x77"),
+        ("mask of another size", "first.png", "first mask is 101x76, first frame is 101x77"),
+        ("empty mask", "first.png", "no object"),
+        ("RGB mask", "first.png", "RGB image, not object ids"),
+        ("no frames", "frames", "no .jpg or .png frames"),
+    ],
+)
+def test_bad_files_end_in_one_line(files, checkpoint, command, how, named, reason):
+    damage(files, how)
+    status, text = command(arguments(files, checkpoint))
+    errors = [line for line in text.err.splitlines() if line.startswith("error: ")]
+    assert status == 2 and len(errors) == 1 and "Traceback" not in text.err
+    assert named in errors[0] and reason in errors[0]
+    assert text.err.rstrip().endswith(errors[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"frames": "nowhere"}, "nowhere: no such folder or video file"),
+        ({"frames": "first.txt"}, "first.txt: OpenCV reads no frame"),
+        ({"mask": "nomask.png"}, "nomask.png: no such file"),
+    ],
+)
+def test_missing_files(files, checkpoint, command, changes, reason):
+    (files / "first.txt").write_text("text\n")
+    status, text = command(arguments(files, checkpoint, **changes))
+    assert status == 2 and reason in text.err
+
+
+def test_as_a_person_calls_it(files):
+    """In a process of its own: one line on stderr, status 2, no traceback, nothing written."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gcvos_mini.segment"]
+        + arguments(files, files / "none.safetensors"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and not (files / "masks").exists()
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "none.safetensors: no such file" in done.stderr
+
+
+def test_video_files(tmp_path):
+    """A video file gives the frames of a folder, in order and in RGB."""
+    path = str(tmp_path / "clip.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32))
+    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    for colour in colours:
+        writer.write(np.full((32, 48, 3), colour[::-1], np.uint8))
+    writer.release()
+    names, frames = zip(*video_frames(path), strict=True)
+    assert names == ("00000", "00001", "00002")
+    for frame, colour in zip(frames, colours, strict=True):
+        assert np.abs(frame.mean(axis=(0, 1)) - colour).max() < 12
