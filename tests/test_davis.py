@@ -98,6 +98,17 @@ def test_failed_write_leaves_the_old_mask(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["00000.png"]
 
 
+def test_rewritten_mask_is_a_new_file(tmp_path):
+    """A reader that holds the old mask open keeps all of it while a new one takes its place."""
+    path = tmp_path / "00000.png"
+    write_mask(path, two_objects())
+    old = path.read_bytes()
+    with open(path, "rb") as reader:
+        write_mask(path, np.zeros_like(two_objects()))
+        assert reader.read() == old
+    assert path.read_bytes() != old
+
+
 @pytest.mark.parametrize("labels", [np.zeros((4, 4)), np.zeros((4, 4, 3), np.uint8)])
 def test_only_uint8_planes_are_written(tmp_path, labels):
     with pytest.raises(ValueError, match="uint8"):

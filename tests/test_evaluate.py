@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gcvos_mini import evaluate
-from gcvos_mini.davis import read_mask, write_mask
+from gcvos_mini.davis import load_split, read_mask, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import KEYS, score_masks
 
@@ -194,6 +194,31 @@ def test_run_segments_and_scores(data, checkpoint):
     np.testing.assert_array_equal(
         read_mask(out / first), read_mask(data / "Annotations/480p" / first)
     )
+
+
+def test_options_reach_the_segmenter(data, monkeypatch):
+    """Each sequence gets a segmenter of its own, with the memory and height asked for."""
+    segment = pytest.importorskip("gcvos_mini.segment")
+    made = []
+
+    class Copies:
+        def __init__(self, model, memory, height):
+            made.append((model, memory, height))
+
+        def start(self, frame, mask):
+            self.mask = mask
+
+        def step(self, frame):
+            return self.mask
+
+    monkeypatch.setattr(segment, "VideoSegmenter", Copies)
+    for name in ("a-two", "d-void"):
+        add_frames(data, name)
+    sequences = load_split(data, 2017, "val")
+    evaluate.segment_split(sequences, 2017, "a model", data / "out", "stm", 32)
+    assert made == [("a model", "stm", 32)] * 2
+    first, last = (read_mask(data / f"out/a-two/{t:05d}.png") for t in (0, 19))
+    np.testing.assert_array_equal(first, last)
 
 
 def test_run_with_first_masks_only(data, checkpoint, capsys):
