@@ -135,7 +135,7 @@ def source_positions(matrix, size, displacement=0):
 
 
 def sample(image, mask, positions):
-    """Image (H, W, 3) and the object's mask (H, W) at positions (S, S, 2); none beyond the source."""
+    """Image (H, W, 3) and mask (H, W) at positions (S, S, 2); no object beyond the source."""
     frame = cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     soft = cv2.remap(mask.astype(np.float32), positions, None, cv2.INTER_LINEAR)
     return frame, soft
