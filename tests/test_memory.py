@@ -1,0 +1,325 @@
+"""The memories against plain float64 loops, on random shapes.
+
+Errors of the linear reads are relative to the same read of the features' absolute values: the
+size of what is summed. A sum itself may cancel to nothing, and then has no relative error.
+"""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcvos_mini.memory import GlobalContext, PixelAdaptive, SpaceTime, make_memory
+
+LIMITS = {torch.float64: 1e-12, torch.float32: 1e-5}
+
+# T, B, C_key, C_value, H, W
+shapes = st.tuples(*(st.integers(1, high) for high in (5, 3, 8, 8, 4, 4)))
+seeds = st.integers(0, 2**31 - 1)
+dtypes = st.sampled_from(list(LIMITS))
+normalizations = st.sampled_from(["none", "mean"])
+on_random_shapes = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+
+
+def features(shape, seed=0, dtype=torch.float64):
+    """Random keys (T, B, C_key, H, W), values (T, B, C_value, H, W), query (B, C_key, H, W)."""
+    T, B, C_key, C_value, H, W = shape
+    generator = torch.Generator().manual_seed(seed)
+    sizes = (T, B, C_key, H, W), (T, B, C_value, H, W), (B, C_key, H, W)
+    return [torch.randn(size, generator=generator, dtype=dtype) for size in sizes]
+
+
+def written(memory, keys, values):
+    for key, value in zip(keys, values, strict=True):
+        memory.write(key, value)
+    return memory
+
+
+def loops(keys, values, query, divide_by):
+    """sum over stored positions p of (q . k_p) v_p / divide_by, in Python's own numbers."""
+    T, B, C_key, C_value = len(keys), len(query), query.shape[1], values.shape[2]
+    keys, values, q = (x.flatten(-2).tolist() for x in (keys, values, query))
+    read = torch.zeros(B, C_value, len(q[0][0]), dtype=torch.float64)
+    for b in range(B):
+        for i in range(read.shape[2]):
+            for t in range(T):
+                for p in range(read.shape[2]):
+                    weight = sum(q[b][c][i] * keys[t][b][c][p] for c in range(C_key)) / divide_by
+                    for c in range(C_value):
+                        read[b, c, i] += weight * values[t][b][c][p]
+    return read.unflatten(2, query.shape[-2:])
+
+
+def softmax(scores):
+    powers = [math.exp(score) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+@on_random_shapes
+@given(shapes, seeds, dtypes, normalizations)
+def test_both_linear_reads_equal_the_loops(shape, seed, dtype, normalization):
+    frames = features(shape, seed, dtype)
+    divide_by = shape[0] * (shape[-2] * shape[-1] if normalization == "mean" else 1)
+    expected = loops(*frames, divide_by)
+    size = loops(*(x.abs() for x in frames), divide_by).norm()
+    for memory in GlobalContext(normalization), SpaceTime(False, normalization):
+        read = written(memory, *frames[:2]).read(frames[2])
+        assert read.dtype == dtype
+        assert (read - expected).norm() < LIMITS[dtype] * size
+
+
+@on_random_shapes
+@given(shapes, seeds, dtypes)
+def test_both_linear_reads_have_the_same_gradients(shape, seed, dtype):
+    def gradients(memory, of, dtype):
+        leaves = [x.to(dtype).requires_grad_() for x in of]
+        read = written(memory, *leaves[:2]).read(leaves[2])
+        return torch.autograd.grad(read, leaves, upstream.to(dtype))
+
+    frames = features(shape, seed)
+    upstream = features(shape, seed + 1)[1][0]
+    stm = gradients(SpaceTime(softmax=False), frames, torch.float64)
+    gc = gradients(GlobalContext(), frames, dtype)
+    upstream = upstream.abs()
+    sizes = gradients(SpaceTime(softmax=False), [x.abs() for x in frames], torch.float64)
+    for ours, reference, size in zip(gc, stm, sizes, strict=True):
+        assert (ours - reference).norm() < LIMITS[dtype] * size.norm()
+
+
+@pytest.mark.parametrize("name", ["gc", "stm", "stm-linear"])
+def test_gradients_equal_finite_differences(name):
+    frames = [x.requires_grad_() for x in features((2, 2, 3, 2, 2, 2))]
+    read = lambda k, v, q: written(make_memory(name), k, v).read(q)  # noqa: E731
+    assert torch.autograd.gradcheck(read, frames)
+
+
+@on_random_shapes
+@given(shapes, seeds)
+def test_softmax_read_equals_the_loops(shape, seed):
+    keys, values, query = features(shape, seed)
+    T, B, C_key, C_value, H, W = shape
+    read = written(SpaceTime(softmax=True), keys, values).read(query).flatten(2)
+    k, v, q = (x.flatten(-2) for x in (keys, values, query))
+    for b in range(B):
+        for i in range(H * W):
+            stored = [(t, p) for t in range(T) for p in range(H * W)]
+            scores = [float((k[t, b, :, p] * q[b, :, i]).sum()) / C_key**0.5 for t, p in stored]
+            terms = zip(softmax(scores), stored, strict=True)
+            expected = sum(w * v[t, b, :, p] for w, (t, p) in terms)
+            assert torch.allclose(read[b, :, i], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_softmax_read_is_another_operator():
+    """It returns a constant value unchanged; the linear read does not, and is far away."""
+    keys, values, query = features((3, 2, 16, 4, 5, 6))
+    soft, linear = SpaceTime(softmax=True), SpaceTime(softmax=False)
+    ones = torch.ones_like(values)
+    assert torch.allclose(written(soft, keys, ones).read(query), ones[0])
+    assert written(linear, keys, ones).read(query).std() > 1
+    soft, linear = written(SpaceTime(), keys, values).read(query), GlobalContext()
+    linear = written(linear, keys, values).read(query)
+    best_scale = (soft * linear).sum() / (linear * linear).sum()
+    assert (best_scale * linear - soft).norm() > 0.5 * soft.norm()
+
+
+@on_random_shapes
+@given(shapes, seeds)
+def test_key_softmax_equals_efficient_attention_in_loops(shape, seed):
+    """Each key channel softmaxed over the positions of its frame, each query over its channels."""
+    keys, values, query = features(shape, seed)
+    T, B, C_key, C_value, H, W = shape
+    memory = written(GlobalContext("softmax"), keys, values)
+    k, v, q = (x.flatten(-2) for x in (keys, values, query))
+    read = memory.read(query).flatten(2)
+    for b in range(B):
+        context = torch.zeros(C_key, C_value, dtype=torch.float64)
+        for t in range(T):
+            for a in range(C_key):
+                for p, weight in enumerate(softmax(k[t, b, a].tolist())):
+                    context[a] += weight * v[t, b, :, p] / T
+        assert torch.allclose(memory.context[b], context, rtol=1e-12, atol=1e-12)
+        for i in range(H * W):
+            weights = softmax(q[b, :, i].tolist())
+            expected = sum(w * row for w, row in zip(weights, context, strict=True))
+            assert torch.allclose(read[b, :, i], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_mean_does_not_depend_on_the_resolution_and_none_does():
+    (key,), (value,), query = features((1, 2, 4, 5, 3, 4))
+    tiled = key.repeat(1, 1, 2, 3), value.repeat(1, 1, 2, 3)  # the frame, six times over
+    reads = {}
+    for normalization in ("mean", "softmax", "none"):
+        once, often = GlobalContext(normalization), GlobalContext(normalization)
+        once.write(key, value)
+        often.write(*tiled)
+        reads[normalization] = once.read(query), often.read(query)
+    for normalization, factor in {"mean": 1, "softmax": 1, "none": 6}.items():
+        once, often = reads[normalization]
+        assert torch.allclose(often, factor * once, rtol=1e-12, atol=1e-12)
+
+
+# ---- eq. 2: the running mean -------------------------------------------------------------------
+
+
+def eq_2(keys, values):
+    """The global context by eqs. 1 and 2 as printed, in float64."""
+    G = 0
+    for t in range(1, len(keys) + 1):
+        k, v = keys[t - 1].double(), values[t - 1].double()
+        C = torch.einsum("bkhw,bvhw->bkv", k, v)  # eq. 1
+        G = (t - 1) / t * G + 1 / t * C  # eq. 2
+    return G
+
+
+@on_random_shapes
+@given(shapes, seeds)
+def test_context_is_eq_2_and_the_mean_in_any_order(shape, seed):
+    keys, values, _ = features(shape, seed)
+    context = written(GlobalContext(), keys, values).context
+    assert torch.allclose(context, eq_2(keys, values), rtol=1e-12, atol=1e-12)
+    backwards = written(GlobalContext(), keys.flip(0), values.flip(0)).context
+    assert torch.allclose(context, backwards, rtol=1e-12, atol=1e-12)
+
+
+@on_random_shapes
+@given(shapes, seeds, st.data())
+def test_remove_takes_a_frame_out(shape, seed, data):
+    keys, values, _ = features((shape[0] + 1, *shape[1:]), seed)
+    gone = data.draw(st.integers(0, shape[0]))
+    memory = written(GlobalContext(), keys, values)
+    memory.remove(keys[gone], values[gone])
+    left = [t for t in range(len(keys)) if t != gone]
+    assert memory.frames == len(left)
+    assert torch.allclose(memory.context, eq_2(keys[left], values[left]), rtol=1e-11, atol=1e-11)
+    for t in left[1:]:
+        memory.remove(keys[t], values[t])
+    with pytest.raises(ValueError, match="cannot take one out"):
+        memory.remove(keys[left[0]], values[left[0]])
+
+
+def test_remove_in_float32_after_1000_frames():
+    keys, values, _ = features((1000, 1, 4, 5, 2, 2), dtype=torch.float32)
+    memory = written(GlobalContext(), keys, values)
+    memory.remove(keys[300], values[300])
+    left = torch.arange(1000) != 300
+    expected = eq_2(keys[left], values[left])
+    assert (memory.context - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_bfloat16_frames_keep_a_float32_mean_that_does_not_lose_the_newest():
+    """1,000 frames of one scene, then another: eq. 2 in bfloat16 would stand still from 512."""
+    one, levels = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16), [1.0] * 1000 + [0.5] * 1000
+    memory = GlobalContext()
+    for t, level in enumerate(levels, start=1):
+        before = memory.context
+        memory.write(one, level * one)
+        if t > 1000:
+            assert memory.context < before  # every frame moves it
+    assert memory.context.dtype == torch.float32
+    assert memory.context.item() == pytest.approx(0.75, rel=1e-5)
+    assert memory.read(one).dtype == torch.bfloat16
+
+
+def test_the_state_stays_float32_under_autocast():
+    (key,), (value,), query = features((1, 1, 8, 8, 8, 8), dtype=torch.float32)
+    for make in GlobalContext, lambda: SpaceTime(softmax=False):
+        expected = written(make(), [key], [value]).read(query)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            read = written(make(), [key], [value]).read(query)
+        assert read.dtype == torch.float32 and torch.equal(read, expected)
+
+
+# ---- what is kept ------------------------------------------------------------------------------
+
+
+def test_bytes_of_the_global_context_do_not_grow_and_those_of_space_time_do():
+    key, value = torch.ones(2, 8, 3, 4), torch.ones(2, 16, 3, 4)
+    context, space_time = GlobalContext(), SpaceTime()
+    assert context.nbytes == space_time.nbytes == 0
+    for t in range(1, 1001):
+        context.write(key, value)
+        assert context.nbytes == 2 * 8 * 16 * 4
+        if t <= 20:
+            space_time.write(key, value)
+            assert space_time.nbytes == t * 2 * (8 + 16) * 3 * 4 * 4
+    assert context.frames == 1000 and space_time.frames == 20
+
+
+def stored(memory):
+    """Positions that a PixelAdaptive memory holds."""
+    return memory.store.keys.shape[2]
+
+
+def test_pixel_adaptive_keeps_the_first_frame_and_a_share_of_the_others():
+    keys, values, query = features((4, 2, 8, 5, 6, 5))
+    memory, whole = PixelAdaptive(share=0.2), SpaceTime()
+    memory.write(keys[0], values[0])
+    whole.write(keys[0], values[0])
+    assert stored(memory) == 30 and torch.equal(memory.read(query), whole.read(query))
+    for t in (1, 2, 3):
+        memory.write(keys[t], values[t])
+        assert stored(memory) == 30 + 6 * t
+    assert memory.frames == 4
+    assert memory.nbytes == 2 * (8 + 5) * 48 * 8  # float64
+    one = written(PixelAdaptive(share=0.01), keys[:2], values[:2])
+    assert stored(one) == 31  # never nothing
+
+
+def test_pixel_adaptive_adds_the_positions_least_like_the_memory():
+    """Of a frame that repeats the first except in three places, it takes those three places."""
+    generator = torch.Generator().manual_seed(0)
+    key = torch.rand(2, 6, 5, 6, generator=generator)  # all in one corner of the key space
+    value = torch.zeros(2, 1, 5, 6)
+    memory = PixelAdaptive(share=0.1)  # 3 of 30
+    memory.write(key, value)
+    places = torch.tensor([[3, 11, 29], [0, 7, 20]])  # another three for each object
+    changed = 3 * key.clone()  # longer keys, same direction: nothing new by cosine
+    value = torch.arange(30.0).view(1, 1, 5, 6).expand(2, 1, 5, 6)
+    for b in range(2):
+        changed[b].flatten(1)[:, places[b]] *= -1
+    memory.write(changed, value)
+    added = memory.store.values[:, 0, 30:].sort(dim=1).values
+    assert added.tolist() == places.tolist()
+    for b in range(2):  # keys and values of the same places
+        expected = changed[b].flatten(1)[:, memory.store.values[b, 0, 30:].long()]
+        assert torch.equal(memory.store.keys[b, :, 30:], expected)
+
+
+def test_pixel_adaptive_grows_by_its_share_on_a_frame_it_knows():
+    """Selection is by rank, so a frame with nothing new still adds its share of near-duplicates."""
+    (key,), (value,), _ = features((1, 1, 8, 5, 6, 5))
+    memory = written(PixelAdaptive(share=0.1), [key] * 3, [value] * 3)
+    assert stored(memory) == 30 + 2 * 3
+    first = memory.store.keys[0, :, :30].T.tolist()
+    assert all(key in first for key in memory.store.keys[0, :, 30:].T.tolist())
+
+
+# ---- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gc", "stm", "stm-linear", "pam"])
+def test_errors(name):
+    memory = make_memory(name)
+    with pytest.raises(ValueError, match="nothing written yet"):
+        memory.read(torch.zeros(1, 4, 2, 2))
+    for key, value in [
+        ((1, 4, 2, 2), (2, 4, 2, 2)),  # batch
+        ((4, 2, 2), (4, 2, 2)),  # no batch
+        ((1, 4, 2, 3), (1, 4, 3, 2)),  # size, with the same number of positions
+    ]:
+        with pytest.raises(ValueError, match=r"key \(.*\) and value \("):
+            memory.write(torch.zeros(key), torch.zeros(value))
+    assert memory.frames == 0 and memory.nbytes == 0
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="choose from gc, stm, stm-linear, pam"):
+        make_memory("lstm")
+    with pytest.raises(ValueError, match="'sum'"):
+        GlobalContext("sum")
+    with pytest.raises(ValueError, match="SpaceTime has 'none' and 'mean'"):
+        SpaceTime(normalization="softmax")
+    with pytest.raises(ValueError, match="share 0"):
+        PixelAdaptive(share=0)
