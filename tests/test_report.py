@@ -15,7 +15,7 @@ from PIL import Image
 
 from gcvos_mini import render, report
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import load_split, write_mask
+from gcvos_mini.davis import load_split, read_frame, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.network import Network, load_model, save_model
@@ -145,6 +145,7 @@ def test_keys_are_those_the_segmenter_wrote(made):
     frames, masks, keys = report.collect_keys(sequence, network, 2017)
     assert len(frames) == len(masks) == len(keys) == report.SHOWN
     assert keys.shape[1:] == (SMOKE.key_dim, 3, 5)
+    assert (frames[-1] == read_frame(sequence.frames[-1])).all()  # spread over all seven
     assert masks[0].sum() == 400 and set(np.unique(masks[0])) == {0, 1}  # object 2, drawn as 1
     with torch.inference_mode():
         object_mask = pad_to_stride(torch.from_numpy(masks[0])[None, None].float())
