@@ -287,6 +287,27 @@ def test_pixel_adaptive_adds_the_positions_least_like_the_memory():
         assert torch.equal(memory.store.keys[b, :, 30:], expected)
 
 
+def test_pixel_adaptive_ranks_by_the_best_cosine_similarity():
+    """Against loops, on keys whose lengths differ a lot: neither length nor mean may count."""
+    T, B, C_key, positions = 2, 2, 3, 30
+    lengths = torch.logspace(-1, 1, positions, dtype=torch.float64).view(5, 6)
+    keys = features((T, B, C_key, 1, 5, 6), seed=3)[0] * lengths
+    values = torch.arange(30.0).view(1, 1, 5, 6).expand(T, B, 1, 5, 6)
+    memory = written(PixelAdaptive(share=0.2), keys, values)
+    old, new = (key.flatten(2).transpose(1, 2).tolist() for key in keys)  # [b][position][channel]
+    for b in range(B):
+        best = [
+            max(
+                sum(x * y for x, y in zip(key, other, strict=True))
+                / math.hypot(*key) / math.hypot(*other)
+                for other in old[b]
+            )
+            for key in new[b]
+        ]  # fmt: skip
+        expected = sorted(range(positions), key=best.__getitem__)[:6]
+        assert sorted(memory.store.values[b, 0, 30:].tolist()) == sorted(expected)
+
+
 def test_pixel_adaptive_grows_by_its_share_on_a_frame_it_knows():
     """Selection is by rank, so a frame with nothing new still adds its share of near-duplicates."""
     (key,), (value,), _ = features((1, 1, 8, 5, 6, 5))
