@@ -194,7 +194,8 @@ def test_start_again_forgets(model):
     segmenter, first, _ = run(model, frames, mask)
     segmenter.start(frames[0], mask)
     again = [segmenter.step(f) for f in frames[1:]]
-    assert np.array_equal(first, again) and segmenter.memory.frames == 3
+    assert np.array_equal(first, again)
+    assert segmenter.memory.frames == segmenter.frames == 3
 
 
 def test_a_memory_of_ones_own(model):
