@@ -3,7 +3,7 @@
     root/JPEGImages/480p/<sequence>/00000.jpg      frames, RGB
     root/Annotations/480p/<sequence>/00000.png     masks, one object id per pixel
     root/ImageSets/2016/val.txt                    one sequence name per line
-    root/ImageSets/480p/val.txt                    the original 2016 form: "/JPEGImages/480p/x/00000.jpg ..."
+    root/ImageSets/480p/val.txt                    the original 2016 form, a frame and mask a line
 
 Layout: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation", 2016, and Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. Everything here that

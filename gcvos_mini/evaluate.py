@@ -139,19 +139,16 @@ def markdown_table(results):
     return "\n".join(lines)
 
 
-def segment_split(sequences, year, model, out, memory="gc", height=None):
+def segment_split(sequences, year, segmenter, out):
     """Segment every sequence from its first mask; write out/<sequence>/<frame>.png as it goes.
 
-    height: what the network works at, in pixels; masks are written at the frames' own size.
+    segmenter: anything with start(frame, mask) and step(frame) -> mask, as in segment.py.
     Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
-    from gcvos_mini.segment import VideoSegmenter
-
     total = sum(len(sequence.frames) for sequence in sequences)
     with tqdm(total=total, unit="frame", disable=None) as progress:
         for sequence in sequences:
             progress.set_description(sequence.name)
-            segmenter = VideoSegmenter(model, memory, height=height)
             start, labels = read_start(sequence, year)
             segmenter.start(start, labels)
             for index, path in enumerate(sequence.frames):
@@ -174,9 +171,15 @@ def run(data, year, split, checkpoint, out, memory="gc", height=None, resolution
     import torch
 
     from gcvos_mini.network import load_model
+    from gcvos_mini.segment import FirstMask, VideoSegmenter
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    segment_split(sequences, year, load_model(checkpoint, device=device), out, memory, height)
+    if checkpoint == "first-mask":
+        segmenter = FirstMask()
+    else:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_model(checkpoint, device=device)
+        segmenter = VideoSegmenter(model, memory, height=height)
+    segment_split(sequences, year, segmenter, out)
     if all(len(sequence.masks) <= 2 for sequence in sequences):
         print(f"note: {data} has no masks to score against; the masks are in {out}")
         return None
@@ -201,7 +204,8 @@ def evaluate(
         year: 2016, one object (any non-zero value), or 2017, several.
         split: name of the list of sequences in ImageSets.
         masks: score these masks, MASKS/<sequence>/<frame>.png.
-        checkpoint: segment with this network: its name, or a safetensors file.
+        checkpoint: segment with this network: its name, or a safetensors file; "first-mask" copies
+            the first mask through the video, the score to beat.
         out: folder for results.json, and for the masks a network makes.
         memory: which memory the network uses.
         height: height in pixels at which the network works; the frames' own if not given.

@@ -34,7 +34,7 @@ def _unflat(flat, query):
 
 def _check_write(key, value):
     if key.ndim != 4 or value.ndim != 4 or key.shape[0] != value.shape[0]:
-        raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)}: want (B, C, H, W)")
+        raise ValueError(f"key {tuple(key.shape)}, value {tuple(value.shape)}: want (B, C, H, W)")
     if key.shape[-2:] != value.shape[-2:]:
         raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in size")
 
@@ -100,7 +100,7 @@ class GlobalContext:
 class SpaceTime:
     """STM's memory: every key and value of every written frame is kept.
 
-    With `softmax=True` a query's weights over all stored positions are softmax(q . k / sqrt(C_key)).
+    With `softmax=True` the weights of all stored positions are softmax(q . k / sqrt(C_key)).
     With `softmax=False` they are q . k / T, which makes it the same operator as GlobalContext with
     the same normalization ("none" or "mean"): only the order of the products differs (notebook 04).
     Raises ValueError on shapes that do not fit, or on a read before the first write.

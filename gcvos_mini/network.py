@@ -21,6 +21,7 @@ from gcvos_mini.config import CONFIGS, Config
 from gcvos_mini.errors import BadInput
 
 STRIDE = 16
+WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
 Query = namedtuple("Query", "key local skips")  # skips: features at strides 8 and 4
 
 
@@ -139,12 +140,16 @@ class Network(nn.Module):
 
 
 def load_trunk(network, source):
-    """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet" (torchvision's).
+    """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet".
 
-    The file's keys are torchvision's (conv1 ... layer3). The memory encoder's fourth input channel,
+    "imagenet" means torchvision's: ResNet-18's ship with the package, others are downloaded. The
+    file's keys are torchvision's (conv1 ... layer3). The memory encoder's fourth input channel,
     the mask, keeps its random start. Raises BadInput on a file that does not fit.
     """
-    if str(source) == "imagenet":
+    shipped = WEIGHTS / f"{network.config.trunk}-imagenet.safetensors"
+    if str(source) == "imagenet" and shipped.is_file():
+        weights = read_weights(shipped)[0]
+    elif str(source) == "imagenet":
         weights = torchvision.models.get_model(network.config.trunk, weights="DEFAULT").state_dict()
     else:
         weights = read_weights(source)[0]
@@ -205,7 +210,7 @@ def load_model(name, pretrained=True, device="cpu"):
     """
     if name in CONFIGS and not pretrained:
         return Network(CONFIGS[name]).to(device).eval()
-    path = resources.files("gcvos_mini") / "weights" / f"{name}.safetensors"
+    path = WEIGHTS / f"{name}.safetensors"
     if name not in CONFIGS:
         path = Path(name)
     elif not path.is_file():

@@ -125,6 +125,16 @@ class VideoSegmenter:
         self.frames += 1
 
 
+class FirstMask:
+    """The baseline without a network: every mask is the first one."""
+
+    def start(self, frame, mask):
+        self.mask = mask
+
+    def step(self, frame):
+        return self.mask
+
+
 def video_frames(source):
     """(name, uint8 (H, W, 3)) of each frame in a folder of images or a video file, in order.
 

@@ -129,16 +129,21 @@ def still(rng, shape, x, y, size, texture=None, fixed=True):
     return random_thing(rng, 0, [(x, y, size)], 1.0, shape, texture, beat=40.0, fixed=fixed)
 
 
-def random_world(rng, things, kind=None, camera=None, light=None):
-    """A Scene around `things`: background, still patches, camera and light drawn from rng."""
+def random_world(rng, things, kind=None, camera=None, light=None, vivid=False):
+    """A Scene around `things`: background, still patches, camera and light drawn from rng.
+
+    Dull patches belong to the background at a glance. `vivid` ones look like objects, so that
+    only the first mask tells which is which.
+    """
     kind = kind or ["wall", "field", "water"][rng.integers(3)]
     dull = {"saturation": (0.1, 0.6), "repeats": (8, 14)}
     ground = random_texture(rng, WALLS if kind == "wall" else GROUNDS, **dull)
     sky = Texture(parts.clouds, ((90 + 60 * rng.uniform(), 150, 215), (225, 225, 235)), 1,
                   int(rng.integers(2**31)))
+    coats = (None,) * rng.integers(5, 9) if vivid else [
+        random_texture(rng, GROUNDS, **dull) for _ in range(rng.integers(2, 6))]
     patches = tuple(still(rng, SHAPES[rng.integers(len(SHAPES))], *rng.uniform(
-        (0, 0.3, 0.07), (ASPECT + 2 * MARGIN, 1.6, 0.2)), fixed=False)
-        for _ in range(rng.integers(3, 7)))
+        (0, 0.3, 0.08), (ASPECT + 2 * MARGIN, 1.6, 0.2)), coat, fixed=False) for coat in coats)
     camera = camera or Camera(tuple(rng.uniform(-0.32, 0.32, 2) * (1, 0.5)), rng.uniform(0, 0.15),
                               rng.uniform(70, 130), 0.006 * (kind == "water"))
     light = light or Light(tuple(rng.uniform(0.75, 1.15) * rng.uniform(0.94, 1.06, 3)), 80.0,
@@ -176,10 +181,14 @@ def nearer(rng, x, y, size, reach):
 
 
 def varied(rng):
-    """A training scene: one to three objects, each on a kind of path of its own."""
-    number = rng.choice([1, 2, 3], p=[0.25, 0.4, 0.35])
+    """A training scene: one to three objects, each on a kind of path of its own.
+
+    With few objects and dull patches, a network learns to find whatever stands out and never
+    looks at the memory; vivid patches make it match.
+    """
+    number = rng.choice([1, 2, 3], p=[0.1, 0.4, 0.5])
     homes = rng.permutation([0.35, 0.9, 1.45])[:number]
-    things, twin = [], rng.uniform() < 0.3
+    things, twin = [], rng.uniform() < 0.15
     for i, x in enumerate(homes):
         route = [about, about, across, across, away, nearer][rng.integers(6)]
         points = route(rng, x, rng.uniform(0.35, 0.65), rng.uniform(0.2, 0.32), 0.4)
@@ -191,7 +200,7 @@ def varied(rng):
         shape, y, size = [(parts.post, 0.4, 0.8), (parts.bush, 0.85, 0.25)][rng.integers(2)]
         coat = random_texture(rng, [parts.wood, parts.grass, parts.bricks], repeats=(9, 15))
         things.append(still(rng, shape, x, y, size, coat))
-    return random_world(rng, things)
+    return random_world(rng, things, vivid=True)
 
 
 def two_friends(rng):

@@ -44,9 +44,9 @@ class ClipSegmenter(nn.Module):
         self.network, self.memory = network, memory
 
     def forward(self, frames, masks):
-        """frames (B, T, 3, S, S), masks (B, T, 1, S, S) -> logits (B, T - 1, 2, S, S), frames 2 to T.
+        """frames (B, T, 3, S, S), masks (B, T, 1, S, S) -> logits (B, T - 1, 2, S, S).
 
-        Only masks[:, 0] is looked at.
+        The logits are of frames 2 to T; only masks[:, 0] is looked at.
         """
         memory = make_memory(self.memory, self.network.config.normalization)
         mask, logits = masks[:, 0], []
@@ -88,13 +88,54 @@ def batch_J(logits, masks):
     return torch.where(union > 0, overlap / union.clamp(min=1), 1.0).mean()
 
 
+@torch.no_grad()
+def start_heads(network, frames, masks):
+    """Let the heads match before the first step; frames (N, 3, S, S), masks (N, 1, S, S).
+
+    With random heads q.k means nothing and the value hides the mask, so a network first learns to
+    find whatever stands out, and then ignores its memory. Here key and query start as the query
+    encoder's whitened feature (the C_key strongest directions, of equal variance), which makes q.k
+    a similarity; half of the value channels start as the memory encoder's best linear guess of the
+    mask, which makes the read say "like the object" or "like the rest". Not in the paper.
+    """
+    frames = (frames - network.mean) / network.std
+    feature = network.query_encoder(frames)[0]  # (N, C, h, w)
+    x = feature.transpose(0, 1).flatten(1).double()  # (C, Nhw)
+    mean = x.mean(dim=1, keepdim=True)
+    variances, directions = torch.linalg.eigh(torch.cov(x))
+    floor = 1e-3 * variances.mean()  # a direction that hardly varies is not blown up
+    whitener = (directions / (variances + floor).sqrt()).flip(1)[:, : network.config.key_dim].T
+    for head, scale in ((network.key, 1.0), (network.query, 0.25)):  # 0.25: reads of order one
+        set_center(head, slice(None), scale * whitener, -scale * (whitener @ mean)[:, 0])
+
+    feature = network.memory_encoder(torch.cat([frames, masks], dim=1))[0]
+    x = feature.transpose(0, 1).flatten(1).double()
+    mask = F.adaptive_avg_pool2d(masks, feature.shape[-2:]).flatten().double()  # (Nhw,)
+    mean = x.mean(dim=1, keepdim=True)
+    covariance = torch.cov(x)
+    ridge = covariance + 1e-3 * covariance.trace() / len(x) * torch.eye(len(x), device=x.device)
+    guess = torch.linalg.solve(ridge, (x - mean) @ (mask - mask.mean()) / len(mask))  # (C,)
+    guess /= (guess @ (x - mean)).std()
+    network.value.weight /= network.value(feature).std()  # else the read is too faint to be used
+    half = network.config.value_dim // 2
+    signs = torch.tensor([1.0, -1.0], device=x.device).repeat(half)[:half, None].double()
+    set_center(network.value, slice(half), signs * guess, -signs[:, 0] * (guess @ mean))
+
+
+def set_center(head, channels, weight, bias):
+    """Make channels of a 3x3 convolution a 1x1 one: weight (n, C), bias (n,)."""
+    head.weight[channels] = 0
+    head.weight[channels, :, 1, 1] = weight.to(head.weight.dtype)
+    head.bias[channels] = bias.to(head.bias.dtype)
+
+
 def make_optimizer(network, stage, trained_trunks):
     """Adam, as the paper; trunks that start from trained weights have a rate of their own."""
     trunks = [p for n, p in network.named_parameters() if "_encoder." in n]
     rest = [p for n, p in network.named_parameters() if "_encoder." not in n]
-    rates = (stage.trunk_learning_rate if trained_trunks else stage.learning_rate, stage.learning_rate)
-    groups = [{"params": p, "lr": r, "rate": r} for p, r in zip((trunks, rest), rates, strict=True)]
-    return torch.optim.Adam(groups)
+    trunk_rate = stage.trunk_learning_rate if trained_trunks else stage.learning_rate
+    rated = ((trunks, trunk_rate), (rest, stage.learning_rate))
+    return torch.optim.Adam([{"params": p, "lr": rate, "rate": rate} for p, rate in rated])
 
 
 def set_rate(optimizer, stage, step, progress):
@@ -144,7 +185,7 @@ def train(
     data: list[Path],
     out: Path,
     config: Literal["smoke", "mini", "paper"] = "mini",
-    stage: Literal["stills", "videos"] = "videos",
+    stage: Literal["stills", "videos", "embedded"] = "videos",
     memory: Literal["gc", "stm", "stm-linear"] = "gc",
     init: Path | None = None,
     trunk: str | None = None,
@@ -161,7 +202,7 @@ def train(
         data: folders of stills (images/ and masks/) or in DAVIS layout.
         out: folder for weights, state and log.
         config: the network's size and the recipe.
-        stage: synthetic clips from stills, or clips from videos.
+        stage: the paper's stills or videos, or the short recipe for the embedded clips (not paper).
         memory: which memory the network trains with.
         init: weights to start from, such as last.safetensors of the stills stage.
         trunk: ImageNet weights for the encoders: a safetensors file, or "imagenet" to download.
@@ -172,75 +213,93 @@ def train(
         workers: processes that prepare clips.
         seed: of the fresh weights and the clips.
     """
-    settings = CONFIGS[config].stages[stage]
+    stages = CONFIGS[config].stages
+    if stage not in stages:
+        raise BadInput(f"--stage {stage}: {config} has the stages {', '.join(stages)}")
+    settings = stages[stage]
     if learning_rate is not None:
         settings = dataclasses.replace(
             settings, learning_rate=learning_rate, trunk_learning_rate=learning_rate
         )
     accelerator = Accelerator(split_batches=True)
     set_seed(seed)
-    network = Network(CONFIGS[config])
-    if trunk:
-        load_trunk(network, trunk)
-    if init:
-        load_init(network, init)
-    trained_trunks = bool(trunk or init)
-    optimizer = make_optimizer(network, settings, trained_trunks)
-
     dataset = TrainingClips(settings, data, total=1, seed=seed)
-    per_epoch = settings.clips_per_epoch or len(dataset.stills)
-    dataset.total = clips or settings.epochs * per_epoch
+    dataset.total = clips or settings.epochs * (settings.clips_per_epoch or len(dataset.stills))
     steps = max(1, dataset.total // settings.batch)
+    network = start_network(config, settings, dataset, trunk, init)
+    optimizer = make_optimizer(network, settings, trained_trunks=bool(trunk or init))
     run = {
         "config": config, "stage": stage, "memory": memory, "seed": seed,
         "settings": json.dumps(dataclasses.asdict(settings)), "clips": dataset.total,
     }  # fmt: skip
-    first, spent = 0, 0.0
-    out.mkdir(parents=True, exist_ok=True)
+    done, spent = 0, 0.0  # steps and seconds
     if resume:
-        first, spent = load_state(out / "state.safetensors", network, optimizer, run)
-    todo = Subset(dataset, range(first * settings.batch, steps * settings.batch))
+        done, spent = load_state(out / "state.safetensors", network, optimizer, run)
+    out.mkdir(parents=True, exist_ok=True)
+    todo = Subset(dataset, range(done * settings.batch, steps * settings.batch))
     loader = DataLoader(todo, settings.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(
         ClipSegmenter(network, memory), optimizer, loader
     )
     model.train()
 
-    start = saved = time.monotonic()
     main = accelerator.is_main_process
-    bar = tqdm(total=steps, initial=first, unit="step", disable=not main)
-    log = Log(out / "log.csv", first) if main else None
-    step = first
-    for step, (frames, masks) in enumerate(loader, first):
-        elapsed = spent + time.monotonic() - start
-        progress = max(step / steps, elapsed / (60 * minutes))
+    log = Log(out / "log.csv", done) if main else None
+    bar = tqdm(total=steps, initial=done, unit="step", disable=not main)
+    start = saved = time.monotonic()
+    for frames, masks in loader:
+        seconds = spent + time.monotonic() - start
+        progress = max(done / steps, seconds / (60 * minutes))
         if progress >= 1:
             break
-        rate = set_rate(optimizer, settings, step, progress)
+        if progress < settings.two_frames:
+            frames, masks = frames[:, :2], masks[:, :2]
+        rate = set_rate(optimizer, settings, done, progress)
         logits = model(frames, masks)
         loss = clip_loss(logits, masks, settings)
         if not torch.isfinite(loss):
             raise BadInput(
-                f"{out}: the loss is {loss.item()} at step {step}; the last checkpoint is kept, "
+                f"{out}: the loss is {loss.item()} at step {done}; the last checkpoint is kept, "
                 "try a lower --learning-rate"
             )
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        done += 1
         if main:
-            speed = settings.batch * (step + 1 - first) / (time.monotonic() - start)
-            log.write(step, loss.item(), batch_J(logits, masks).item(), rate, speed, elapsed)
+            speed = settings.batch / (spent + time.monotonic() - start - seconds)
+            log.write(done, loss.item(), batch_J(logits, masks).item(), rate, speed, seconds)
             bar.set_postfix(loss=f"{log.loss:.3f}", J=f"{log.J:.3f}", lr=f"{rate:.1e}")
             bar.update()
             if time.monotonic() - saved > SAVE_EVERY:
                 saved = time.monotonic()
-                save_state(out, network, optimizer, step + 1, elapsed, run)
+                save_state(out, network, optimizer, done, seconds, run)
     if main:
         bar.close()
-        elapsed = spent + time.monotonic() - start
-        save_state(out, network, optimizer, step + 1, elapsed, run)
-        print(f"trained {step + 1} steps in {elapsed / 60:.1f} min; weights: {out}/last.safetensors")
+        seconds = spent + time.monotonic() - start
+        save_state(out, network, optimizer, done, seconds, run)
+        print(f"trained {done} steps in {seconds / 60:.1f} min; weights: {out}/last.safetensors")
+
+
+def start_network(config, settings, dataset, trunk, init):
+    """A network before its first step: from `init`, or fresh with `trunk` weights if given.
+
+    Raises BadInput on weights that do not fit.
+    """
+    network = Network(CONFIGS[config]).to(memory_format=torch.channels_last)
+    if trunk:
+        load_trunk(network, trunk)
+    if init:
+        try:
+            network.load_state_dict(read_weights(init)[0])
+        except RuntimeError as error:
+            raise BadInput(f"{init}: not weights of the {config} network") from error
+    elif settings.matching_start:
+        clips = [dataset[i] for i in range(min(48, dataset.total))]
+        firsts = [torch.stack([part[0] for part in parts]) for parts in zip(*clips)]
+        start_heads(network, *firsts)
+    return network
 
 
 class Log:
@@ -250,9 +309,9 @@ class Log:
 
     def __init__(self, path, first):
         kept = []
-        if first and path.is_file():  # resumed: drop the lines after the checkpoint
+        if first and path.is_file():  # resumed: what came after the checkpoint comes again
             with path.open() as file:
-                kept = [row for row in list(csv.reader(file))[1:] if int(row[0]) < first]
+                kept = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= first]
         self.file = path.open("w", newline="", buffering=1)
         self.writer = csv.writer(self.file)
         self.writer.writerows([self.columns, *kept])
@@ -263,14 +322,6 @@ class Log:
         self.J = J if self.J is None else 0.95 * self.J + 0.05 * J
         row = [step, f"{loss:.5f}", f"{J:.4f}", f"{rate:.3e}", f"{speed:.2f}", f"{seconds:.1f}"]
         self.writer.writerow(row)
-
-
-def load_init(network, path):
-    """Start from weights of the same sizes. Raises BadInput if they do not fit."""
-    try:
-        network.load_state_dict(read_weights(path)[0])
-    except RuntimeError as error:
-        raise BadInput(f"{path}: not weights of the {network.config.name} network") from error
 
 
 if __name__ == "__main__":

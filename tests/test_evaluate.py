@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gcvos_mini import evaluate
-from gcvos_mini.davis import load_split, read_mask, write_mask
+from gcvos_mini.davis import read_mask, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import KEYS, score_masks
 
@@ -197,28 +197,42 @@ def test_run_segments_and_scores(data, checkpoint):
 
 
 def test_options_reach_the_segmenter(data, monkeypatch):
-    """Each sequence gets a segmenter of its own, with the memory and height asked for."""
-    segment = pytest.importorskip("gcvos_mini.segment")
-    made = []
+    """The segmenter has the memory and height asked for, and starts anew on each sequence."""
+    from gcvos_mini import network, segment
 
-    class Copies:
+    made, started = [], []
+
+    class Copies(segment.FirstMask):
         def __init__(self, model, memory, height):
             made.append((model, memory, height))
 
         def start(self, frame, mask):
-            self.mask = mask
-
-        def step(self, frame):
-            return self.mask
+            started.append(frame.shape)
+            super().start(frame, mask)
 
     monkeypatch.setattr(segment, "VideoSegmenter", Copies)
+    monkeypatch.setattr(network, "load_model", lambda name, device: name)
     for name in ("a-two", "d-void"):
         add_frames(data, name)
-    sequences = load_split(data, 2017, "val")
-    evaluate.segment_split(sequences, 2017, "a model", data / "out", "stm", 32)
-    assert made == [("a model", "stm", 32)] * 2
-    first, last = (read_mask(data / f"out/a-two/{t:05d}.png") for t in (0, 19))
-    np.testing.assert_array_equal(first, last)
+    evaluate.run(data, 2017, "val", "a model", data / "out", "stm", 32)
+    assert made == [("a model", "stm", 32)]
+    assert len(started) == 2
+
+
+def test_first_mask_baseline(data):
+    """Every mask is the first one; its score is that of the copies, written and scored by hand."""
+    add_frames(data, "a-two")
+    (data / "ImageSets/2017/val.txt").write_text("a-two\n")
+    results = evaluate.run(data, 2017, "val", "first-mask", data / "out")
+    first = data / "Annotations/480p/a-two/00000.png"
+    for frame in (data / "JPEGImages/480p/a-two").iterdir():
+        path = data / f"copies/a-two/{frame.stem}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first, path)
+        np.testing.assert_array_equal(
+            read_mask(data / f"out/a-two/{frame.stem}.png"), read_mask(first)
+        )
+    assert results == score(data, "copies")
 
 
 def test_run_with_first_masks_only(data, checkpoint, capsys):

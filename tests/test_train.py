@@ -1,0 +1,257 @@
+"""Training: the losses against loops, the clip as the paper says, resuming, and bad settings."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gcvos_mini import toy, train
+from gcvos_mini.clips import TrainingClips
+from gcvos_mini.config import MINI, PAPER, SMOKE
+from gcvos_mini.errors import BadInput
+from gcvos_mini.metrics import region_similarity
+from gcvos_mini.network import Network, read_weights
+
+STAGE = SMOKE.stages["embedded"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    names = ["train-00", "train-01", "crossing"]
+    return toy.render(tmp_path_factory.mktemp("toy") / "set", 0, 64, names, 6, progress=False)
+
+
+@pytest.fixture
+def clip(data):
+    """A batch of two clips: frames (2, 3, 3, 64, 64), masks (2, 3, 1, 64, 64)."""
+    clips = TrainingClips(STAGE, [data], total=8)
+    return [torch.stack(x) for x in zip(clips[4], clips[5])]
+
+
+def fake_logits(seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(3, 2, 5, 4, dtype=torch.float64), torch.rand(3, 5, 4).round().double()
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share, pixels", [(1.0, 20), (0.25, 5)])
+def test_hard_pixel_cross_entropy(share, pixels):
+    """The mean over images of the mean of each image's largest pixel losses, by sorting."""
+    logits, truth = fake_logits()
+    probability = np.exp(logits.numpy())
+    probability /= probability.sum(axis=1, keepdims=True)
+    wanted = []
+    for image in range(3):
+        right = np.where(truth[image] > 0, probability[image, 1], probability[image, 0])
+        wanted.append(np.sort(-np.log(right).ravel())[-pixels:].mean())
+    loss = train.hard_pixel_cross_entropy(logits, truth, share)
+    assert loss.item() == pytest.approx(np.mean(wanted), rel=1e-12)
+
+
+def test_dice():
+    """Zero for a perfect mask and for two empty ones, near one for a miss; soft by the formula."""
+    _, truth = fake_logits()
+    sure = 100.0 * torch.stack([1 - truth, truth], dim=1)
+    assert train.dice_loss(sure, truth).item() == pytest.approx(0, abs=1e-9)
+    assert train.dice_loss(sure.flip(1), truth).item() > 0.9
+    nothing = torch.zeros_like(truth)
+    empty = 100.0 * torch.stack([1 - nothing, nothing], dim=1)
+    assert train.dice_loss(empty, nothing).item() == pytest.approx(0, abs=1e-9)
+    logits, truth = fake_logits(1)
+    p, t = torch.sigmoid(logits[:, 1] - logits[:, 0]).numpy(), truth.numpy()
+    wanted = [1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) for a, b in zip(p, t)]
+    assert train.dice_loss(logits, truth).item() == pytest.approx(np.mean(wanted), rel=1e-12)
+
+
+def test_batch_J():
+    """Equal to the metric on every predicted frame; the first frame does not count."""
+    torch.manual_seed(0)
+    logits, masks = torch.randn(2, 2, 2, 8, 8), torch.rand(2, 3, 1, 8, 8).round()
+    prediction = (logits[:, :, 1] > logits[:, :, 0]).numpy()
+    wanted = region_similarity(prediction, masks[:, 1:, 0].bool().numpy()).mean()
+    assert train.batch_J(logits, masks).item() == pytest.approx(wanted, abs=1e-6)
+
+
+# ---- the clip ----------------------------------------------------------------------------------
+
+
+def test_only_the_first_mask_is_seen(clip):
+    frames, masks = clip
+    model = train.ClipSegmenter(Network(SMOKE).eval())
+    blind = masks.clone()
+    blind[:, 1:] = 1 - blind[:, 1:]
+    other = masks.clone()
+    other[:, 0] = 1 - other[:, 0]
+    logits = model(frames, masks)
+    assert logits.shape == (2, 2, 2, 64, 64)
+    torch.testing.assert_close(model(frames, blind), logits)
+    assert (model(frames, other) - logits).abs().max() > 1e-4
+
+
+def test_soft_mask_carries_the_gradient(clip):
+    """Frame three's loss alone reaches frame two's prediction: the mask is fed on unthresholded."""
+    frames, masks = clip
+    model = train.ClipSegmenter(Network(SMOKE).eval())
+    logits = model(frames, masks)
+    logits.retain_grad()
+    seen = []
+    original = model.network.memorize
+
+    def watch(frame, mask):
+        mask = mask.detach().requires_grad_() if not mask.requires_grad else mask
+        mask.retain_grad()
+        seen.append(mask)
+        return original(frame, mask)
+
+    model.network.memorize = watch
+    model(frames, masks)[:, 1].sum().backward()
+    assert len(seen) == 2
+    assert seen[1].grad.abs().max() > 0
+    assert ((seen[1] > 0.01) & (seen[1] < 0.99)).any()
+
+
+def test_start_heads(clip):
+    """On its own frames: key decorrelated, query like it, half of the value tells the mask."""
+    frames, masks = (part.flatten(0, 1) for part in clip)
+    network = Network(SMOKE).eval()
+    train.start_heads(network, frames, masks)
+    with torch.no_grad():
+        feature = network.query_encoder((frames - network.mean) / network.std)[0]
+        key, query = network.key(feature), network.query(feature)
+        value = network.memorize(frames, masks)[1]
+    mask = F.adaptive_avg_pool2d(masks, value.shape[-2:])
+    together = torch.stack([value[:, 0].flatten(), value[:, 1].flatten(), mask.flatten()])
+    correlation = torch.corrcoef(together)
+    assert correlation[0, 1] < -0.99 and correlation[0, 2] > 0.5
+    assert value[:, 0].std() == pytest.approx(1, rel=0.01)
+    covariance = torch.cov(key.transpose(0, 1).flatten(1))
+    assert (covariance - covariance.diag().diag()).abs().max() < 0.02
+    assert covariance.diag().max() < 1.02 and covariance.diag()[0] > 0.9
+    torch.testing.assert_close(query, 0.25 * key)
+
+
+def test_learning_rate():
+    """A rise over the warm-up, then a cosine down to the final share; constant for the paper's."""
+    network = Network(SMOKE)
+    stage = MINI.stages["videos"]
+    optimizer = train.make_optimizer(network, stage, trained_trunks=True)
+    rates = [train.set_rate(optimizer, stage, step, step / 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(stage.learning_rate / train.WARM_UP, rel=1e-3)
+    assert max(rates) <= stage.learning_rate
+    assert rates[-1] == pytest.approx(stage.final_rate * stage.learning_rate)
+    assert rates[500] == pytest.approx((1 + stage.final_rate) / 2 * stage.learning_rate)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(
+        stage.final_rate * stage.trunk_learning_rate
+    )
+    paper = PAPER.stages["stills"]
+    optimizer = train.make_optimizer(network, paper, trained_trunks=True)
+    assert train.set_rate(optimizer, paper, 500, 0.9) == pytest.approx(1e-5)
+
+
+# ---- runs --------------------------------------------------------------------------------------
+
+
+def run(data, out, **options):
+    options = {"config": "smoke", "stage": "embedded", "clips": 12, "workers": 0} | options
+    train.train([data], out, **options)
+    return read_weights(out / "last.safetensors")[0]
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_learns(data, tmp_path):
+    """Forty steps on two videos: the loss falls by a fifth, and the log says so."""
+    run(data, tmp_path, clips=80)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["loss"]) for row in rows]
+    assert [int(row["step"]) for row in rows] == list(range(1, 41))
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
+    whole = run(data, tmp_path / "whole")
+    assert same(whole, run(data, tmp_path / "again"))
+    assert not same(whole, run(data, tmp_path / "other", seed=1))
+
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)  # after every step
+    get = TrainingClips.__getitem__
+
+    def broken(self, index):
+        if index == 8:
+            raise RuntimeError("power cut")
+        return get(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingClips, "__getitem__", broken)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(data, tmp_path / "cut")
+    assert same(whole, run(data, tmp_path / "cut", resume=True))
+    steps = [row.split(",")[0] for row in (tmp_path / "cut/log.csv").read_text().split()]
+    assert steps == ["step", "1", "2", "3", "4", "5", "6"]
+
+
+def test_resume_refuses_other_settings(data, tmp_path):
+    run(data, tmp_path, clips=2)
+    with pytest.raises(BadInput, match="other settings .*seed"):
+        run(data, tmp_path, clips=2, resume=True, seed=3)
+    with pytest.raises(BadInput, match=r"state\.safetensors: no such file"):
+        run(data, tmp_path / "none", resume=True)
+
+
+def test_minutes_stop_the_run(data, tmp_path):
+    run(data, tmp_path, clips=10_000, minutes=0.02)
+    steps = len((tmp_path / "log.csv").read_text().split()) - 1
+    assert 0 <= steps < 100
+
+
+def test_nan_stops_with_one_line(data, tmp_path, monkeypatch):
+    """The checkpoint on disk is the last good one."""
+    good = run(data, tmp_path)
+    monkeypatch.setattr(train, "clip_loss", lambda *_: torch.tensor(math.nan))
+    with pytest.raises(BadInput, match="the loss is nan at step 0.*learning-rate"):
+        run(data, tmp_path)
+    assert same(good, read_weights(tmp_path / "last.safetensors")[0])
+
+
+def test_two_frames_first(data, tmp_path, monkeypatch):
+    lengths = []
+    forward = train.ClipSegmenter.forward
+
+    def watch(self, frames, masks):
+        lengths.append(frames.shape[1])
+        return forward(self, frames, masks)
+
+    monkeypatch.setattr(train.ClipSegmenter, "forward", watch)
+    run(data, tmp_path, clips=8)
+    assert lengths == [2, 2, 3, 3]
+
+
+def test_init_and_bad_settings(data, tmp_path):
+    first = run(data, tmp_path / "a", clips=2)
+    kept = run(data, tmp_path / "b", clips=2, init=tmp_path / "a/last.safetensors", learning_rate=0)
+    assert same(first, kept)
+    with pytest.raises(BadInput, match="not weights of the mini network"):
+        run(data, tmp_path / "c", config="mini", init=tmp_path / "a/last.safetensors")
+    with pytest.raises(BadInput, match="paper has the stages stills, videos"):
+        run(data, tmp_path / "d", config="paper")
+    with pytest.raises(BadInput, match="no-such-folder"):
+        run(tmp_path / "no-such-folder", tmp_path / "e")
+
+
+def test_region_term(clip):
+    """The hybrid loss is the cross-entropy plus the weighted Dice term, on frames two and three."""
+    frames, masks = clip
+    logits = torch.randn(2, 2, 2, 64, 64)
+    flat, truth = logits.flatten(0, 1), masks[:, 1:, 0].flatten(0, 1)
+    plain = train.clip_loss(logits, masks, PAPER.stages["stills"])
+    assert plain.item() == pytest.approx(F.cross_entropy(flat, truth.long()).item(), rel=1e-5)
+    hybrid = train.clip_loss(logits, masks, PAPER.stages["videos"])
+    assert (hybrid - plain).item() == pytest.approx(train.dice_loss(flat, truth).item(), rel=1e-4)
