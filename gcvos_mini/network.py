@@ -107,6 +107,7 @@ class Network(nn.Module):
         self.decoder = Decoder(config, skip_dims)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], False)
+        self.train()  # freezes the batch norm before anyone runs the network
 
     def train(self, mode=True):
         """Batch norm stays frozen: its statistics come from the trunk's own training."""

@@ -118,8 +118,11 @@ def test_soft_mask_carries_the_gradient(clip):
 def test_start_heads(clip):
     """On its own frames: key decorrelated, query like it, half of the value tells the mask."""
     frames, masks = (part.flatten(0, 1) for part in clip)
-    network = Network(SMOKE).eval()
+    network = Network(SMOKE)  # as it comes: batch norm must be frozen already
+    before = {name: tensor.clone() for name, tensor in network.named_buffers()}
     train.start_heads(network, frames, masks)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
+    network.eval()
     with torch.no_grad():
         feature = network.query_encoder((frames - network.mean) / network.std)[0]
         key, query = network.key(feature), network.query(feature)
