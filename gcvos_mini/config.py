@@ -48,7 +48,7 @@ class Config:
     decoder_dim: int  # the feature is compressed to this many channels
     normalization: str  # of the frame context: "none" is eq. 1 as printed, see memory.py
     stages: dict[str, Stage]
-    seed: int = 0
+    height: int | None = None  # pixels at which frames are segmented; None: their own
 
     @property
     def sizes(self):
@@ -101,6 +101,7 @@ MINI = Config(
     local_dim=128,
     decoder_dim=96,
     normalization="mean",  # trained on small crops, used on large frames: the context must not grow
+    height=144,  # objects look as large as in the training crops
     stages={
         "stills": _MINI_STILLS,
         "videos": replace(
@@ -110,7 +111,7 @@ MINI = Config(
         ),
         "embedded": Stage(  # what `make run` trains in minutes, on the embedded clips alone
             epochs=1,
-            clips_per_epoch=7200,
+            clips_per_epoch=9600,
             batch=4,
             crop=128,
             scale=(0.8, 1.5),
@@ -133,6 +134,7 @@ _SMOKE_STAGE = replace(_MINI_STILLS, clips_per_epoch=8, batch=2, crop=64)
 SMOKE = replace(
     MINI,
     name="smoke",
+    height=None,
     key_dim=8,
     value_dim=16,
     local_dim=16,

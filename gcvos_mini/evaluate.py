@@ -208,7 +208,7 @@ def evaluate(
             the first mask through the video, the score to beat.
         out: folder for results.json, and for the masks a network makes.
         memory: which memory the network uses.
-        height: height in pixels at which the network works; the frames' own if not given.
+        height: height in pixels at which the network works; Config.height if not given.
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
     """
     if (masks is None) == (checkpoint is None):

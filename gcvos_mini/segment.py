@@ -50,15 +50,16 @@ class VideoSegmenter:
 
     `memory` is a name ("gc", "stm", "stm-linear", "pam") or a memory from memory.py. `write_every`
     writes each n-th frame (the paper's GC writes all, STM every fifth). `height`, in pixels, is the
-    size the network works at; masks come out at the frames' own size. Raises BadInput on a mask
-    without an object, or of another size than its frame, or a frame of another size than the first.
+    size the network works at, Config.height if not given; masks come out at the frames' own size.
+    Raises BadInput on a mask without an object, or of another size than its frame, or a frame of
+    another size than the first.
     """
 
     def __init__(self, model, memory="gc", write_every=1, height=None):
         self.model = model
         self.memory_choice = memory
         self.write_every = write_every
-        self.height = height
+        self.height = height or model.config.height
         self.device = next(model.parameters()).device
         self.frames = 0
 
@@ -176,7 +177,7 @@ def segment(
         out: folder for the masks.
         checkpoint: a shipped network's name, or a safetensors file.
         memory: which memory the network uses.
-        height: height in pixels at which the network works; the frames' own if not given.
+        height: height in pixels at which the network works; Config.height if not given.
     """
     from tqdm import tqdm
 

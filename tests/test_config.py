@@ -79,7 +79,7 @@ def test_paper_uses_a_spline_in_the_stills_stage():
 def test_mini_differs_from_paper_only_where_intended():
     assert changed(PAPER, MINI) == {
         "name", "trunk", "key_dim", "value_dim", "local_dim", "decoder_dim", "normalization",
-        "stages",
+        "stages", "height",
     }  # fmt: skip
     both = {
         "epochs", "clips_per_epoch", "batch", "crop", "learning_rate", "trunk_learning_rate",
@@ -91,7 +91,7 @@ def test_mini_differs_from_paper_only_where_intended():
 
 def test_smoke_is_mini_made_tiny():
     assert changed(MINI, SMOKE) == {
-        "name", "key_dim", "value_dim", "local_dim", "decoder_dim", "stages",
+        "name", "key_dim", "value_dim", "local_dim", "decoder_dim", "stages", "height",
     }  # fmt: skip
     assert count(SMOKE) < count(MINI)
     for stage in SMOKE.stages.values():
@@ -105,7 +105,7 @@ def test_mini_has_at_most_8_4_million_parameters():
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_every_config_is_usable(config):
     assert CONFIGS[config.name] is config
-    assert set(config.stages) == {"stills", "videos"}
+    assert {"stills", "videos"} <= set(config.stages) <= {"stills", "videos", "embedded"}
     assert config.stages["stills"].stills == (1.0, 1.0)  # this stage must run without a video
     for stage in config.stages.values():
         assert stage.crop % 16 == 0 and stage.clip_frames >= 3 and stage.batch > 0
@@ -118,7 +118,7 @@ def test_sizes_tell_networks_apart_and_nothing_else():
     for name in ("trunk", "key_dim", "value_dim", "local_dim", "decoder_dim", "normalization"):
         other = {"trunk": "resnet50", "normalization": "none"}.get(name, 7)
         assert dataclasses.replace(MINI, **{name: other}).sizes != MINI.sizes, name
-    assert dataclasses.replace(MINI, stages={}, seed=5).sizes == MINI.sizes
+    assert dataclasses.replace(MINI, stages={}, height=5).sizes == MINI.sizes
 
 
 def test_tier(monkeypatch):
