@@ -335,5 +335,5 @@ def test_by_name(tmp_path, network, monkeypatch):
         load_model("no-such-network")
     (tmp_path / "weights").mkdir()
     save_model(network, tmp_path / "weights" / "smoke.safetensors")
-    monkeypatch.setattr(module.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
     torch.testing.assert_close(load_model("smoke").key.weight, network.key.weight)

@@ -170,13 +170,13 @@ def same(a, b):
 
 
 def test_learns(data, tmp_path):
-    """Forty steps on two videos: the loss falls by a fifth, and the log says so."""
-    run(data, tmp_path, clips=80)
+    """A hundred steps on two videos: the loss falls by a tenth, and the log says so."""
+    run(data, tmp_path, clips=200, learning_rate=3e-3)
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["loss"]) for row in rows]
-    assert [int(row["step"]) for row in rows] == list(range(1, 41))
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+    assert [int(row["step"]) for row in rows] == list(range(1, 101))
+    assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
 
 
 def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
@@ -185,10 +185,11 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
     assert not same(whole, run(data, tmp_path / "other", seed=1))
 
     monkeypatch.setattr(train, "SAVE_EVERY", 0)  # after every step
-    get = TrainingClips.__getitem__
+    get, asked = TrainingClips.__getitem__, []
 
     def broken(self, index):
-        if index == 8:
+        asked.append(index)
+        if asked.count(8) == 2:  # the first time is for the heads' start
             raise RuntimeError("power cut")
         return get(self, index)
 
