@@ -34,7 +34,8 @@ def _unflat(flat, query):
 
 def _check_write(key, value):
     if key.ndim != 4 or value.ndim != 4 or key.shape[0] != value.shape[0]:
-        raise ValueError(f"key {tuple(key.shape)}, value {tuple(value.shape)}: want (B, C, H, W)")
+        shapes = f"key {tuple(key.shape)} and value {tuple(value.shape)}"
+        raise ValueError(f"{shapes}: want (B, C, H, W)")
     if key.shape[-2:] != value.shape[-2:]:
         raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in size")
 
