@@ -236,8 +236,8 @@ def train(
     if resume:
         done, spent = load_state(out / "state.safetensors", network, optimizer, run)
     out.mkdir(parents=True, exist_ok=True)
-    todo = Subset(dataset, range(done * settings.batch, steps * settings.batch))
-    loader = DataLoader(todo, settings.batch, num_workers=workers, persistent_workers=workers > 0)
+    ahead = Subset(dataset, range(done * settings.batch, steps * settings.batch))
+    loader = DataLoader(ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(
         ClipSegmenter(network, memory), optimizer, loader
     )
