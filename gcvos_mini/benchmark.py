@@ -1,0 +1,363 @@
+"""Memories side by side: errors, bytes and seconds, every ratio measured in one run.
+
+    python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
+    python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
+
+Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swap` its live swap.
+"""
+
+import copy
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gcvos_mini import complexity
+from gcvos_mini.config import MINI, PAPER
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.memory import make_memory
+from gcvos_mini.network import load_model
+from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.toy import clip_frames, width_of
+
+MEMORIES = ("gc", "stm", "stm-linear", "pam")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+          "float64": torch.float64}  # fmt: skip
+
+
+def clock(device="cpu"):
+    """Seconds now, after all work handed to the device is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+# ---- two bracketings ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the equivalence lab's controls say: T frames of H x W positions, and the channels."""
+
+    frames: int = 4
+    height: int = 9
+    width: int = 16
+    key_dim: int = 64
+    value_dim: int = 256
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        sizes = (self.frames, self.height, self.width, self.key_dim, self.value_dim)
+        if min(sizes) < 1 or self.dtype not in DTYPES:
+            raise ValueError(f"{self}: want sizes of at least 1, dtype one of {', '.join(DTYPES)}")
+
+
+def context_first(keys, values, query):
+    """q (k^T v): keys (T, N, C_key), values (T, N, C_value), query (M, C_key) -> (M, C_value)."""
+    k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
+    return query @ ((k.T @ v) / len(keys))  # eqs. 1 and 2 for all frames at once, then eq. 3
+
+
+def similarity_first(keys, values, query):
+    """(q k^T) v, STM's order without its softmax; shapes as in context_first."""
+    k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
+    return ((query @ k.T) / len(keys)) @ v
+
+
+def features(setting, seed=0):
+    """Random normal keys (T, N, C_key), values (T, N, C_value), query (N, C_key), in the dtype."""
+    generator = torch.Generator().manual_seed(seed)
+    positions, dtype = setting.height * setting.width, DTYPES[setting.dtype]
+    wide = torch.promote_types(dtype, torch.float32)
+    shapes = [(setting.frames, positions, setting.key_dim),
+              (setting.frames, positions, setting.value_dim),
+              (positions, setting.key_dim)]  # fmt: skip
+    return [torch.randn(shape, generator=generator, dtype=wide).to(dtype) for shape in shapes]
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Relative errors (norms), multiply-accumulates and bytes of both bracketings."""
+
+    context_error: float  # of q (k^T v) against float64
+    similarity_error: float  # of (q k^T) v against float64
+    difference: float  # of one against the other
+    context_operations: int
+    similarity_operations: int
+    context_bytes: int
+    similarity_bytes: int
+
+
+def equivalence(setting, seed=0, queries=64):
+    """Both bracketings of the linear read on random features: an Equivalence.
+
+    The reference is float64, frame by frame, on the features as the dtype has rounded them, so
+    that only the arithmetic is judged. (In float64 the reference rounds as much as what it
+    judges.) Errors are taken over the first `queries` positions; counts over all of them.
+    """
+    keys, values, query = features(setting, seed)
+    query = query[:queries]
+    exact = sum(query.double() @ k.double().T @ v.double() for k, v in zip(keys, values))
+    exact = exact / setting.frames
+    reads = [bracketing(keys, values, query).double()
+             for bracketing in (context_first, similarity_first)]  # fmt: skip
+    norm = exact.norm()
+    size = setting.height, setting.width, setting.frames, setting.key_dim, setting.value_dim
+    return Equivalence(
+        *(((read - exact).norm() / norm).item() for read in reads),
+        ((reads[0] - reads[1]).norm() / norm).item(),
+        *counted_operations(*size),
+        *map(int, counted_bytes(*size, DTYPES[setting.dtype].itemsize)),
+    )
+
+
+def counted_operations(height, width, frames, key_dim, value_dim):
+    """Multiply-accumulates of (q (k^T v), (q k^T) v), all T frames at once: T writes, one read."""
+    write = complexity.gc_write_operations(height, width, key_dim, value_dim)
+    read = complexity.gc_read_operations(height, width, key_dim, value_dim)
+    similarity = complexity.stm_read_operations(height, width, frames, key_dim, value_dim)
+    return frames * write + read, similarity
+
+
+def counted_bytes(height, width, frames, key_dim, value_dim, dtype_bytes):
+    """Most bytes alive, (write or read of the context; STM's read), as in complexity.py."""
+    dims = key_dim, value_dim, dtype_bytes
+    write = complexity.gc_write_bytes(height, width, *dims)
+    read = complexity.gc_read_bytes(height, width, *dims)
+    return np.maximum(write, read), complexity.stm_read_bytes(height, width, frames, *dims)
+
+
+def time_bracketings(setting, seed=0, runs=5, limit=2.0):
+    """Median seconds of (context first, similarity first), in turns: at most `runs` of each.
+
+    No new turn begins after `limit` seconds. The first turn warms up and is left out, unless it
+    is the only one.
+    """
+    tensors, begin, seconds = features(setting, seed), clock(), []
+    for _ in range(runs + 1):
+        turn = []
+        for bracketing in (context_first, similarity_first):
+            start = clock()
+            bracketing(*tensors)
+            turn.append(clock() - start)
+        seconds.append(turn)
+        if clock() - begin > limit:
+            break
+    measured = seconds[1:] or seconds
+    return tuple(statistics.median(column) for column in zip(*measured))
+
+
+# ---- one network, several memories -------------------------------------------------------------
+
+
+class Timed:
+    """A memory that adds up the seconds its writes and reads take."""
+
+    def __init__(self, memory):
+        self.memory = memory
+        self.seconds = 0.0
+
+    @property
+    def nbytes(self):
+        return self.memory.nbytes
+
+    def write(self, key, value):
+        start = clock(key.device)
+        self.memory.write(key, value)
+        self.seconds += clock(key.device) - start
+
+    def read(self, query):
+        start = clock(query.device)
+        context = self.memory.read(query)
+        self.seconds += clock(query.device) - start
+        return context
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """One frame of live_swap. Dicts go by the memories' names."""
+
+    index: int  # of the frame; 1 is the first that is segmented
+    frame: np.ndarray  # uint8 (H, W, 3)
+    masks: dict[str, np.ndarray]  # uint8 (H, W) object ids
+    memory_seconds: dict[str, float]  # one read and one write
+    step_seconds: dict[str, float]  # the whole step, encoders and decoder included
+    nbytes: dict[str, int]  # of the state, after the write
+    equal: dict[str, float]  # share of pixels with the same id as under the first memory
+    difference: dict[str, float]  # largest difference of a probability from the first memory's
+
+
+def live_swap(network, frames, first_mask, memories=("gc", "stm-linear"), height=None):
+    """Run one network with several memories side by side; yield a Swapped per frame.
+
+    network: from load_model; frames: uint8 (H, W, 3) each, any iterable; first_mask: uint8 (H, W)
+    of object ids; memories: names, as make_memory takes them; height: at which the network works.
+    Each memory has a segmenter of its own, which feeds its own masks back. Raises BadInput as
+    VideoSegmenter does, ValueError on an unknown memory.
+    """
+    normalization = network.config.normalization
+    timed = {name: Timed(make_memory(name, normalization)) for name in memories}
+    runs = {name: VideoSegmenter(network, memory, height=height) for name, memory in timed.items()}
+    for index, frame in enumerate(frames):
+        masks, memory_seconds, step_seconds = {}, {}, {}
+        for name, segmenter in runs.items():
+            if index == 0:
+                segmenter.start(frame, first_mask)
+                continue
+            start, before = clock(segmenter.device), timed[name].seconds
+            masks[name] = segmenter.step(frame)
+            step_seconds[name] = clock(segmenter.device) - start
+            memory_seconds[name] = timed[name].seconds - before
+        if index == 0:
+            continue
+        first = memories[0]
+        soft = {name: segmenter.probabilities for name, segmenter in runs.items()}
+        yield Swapped(
+            index,
+            frame,
+            masks,
+            memory_seconds,
+            step_seconds,
+            {name: memory.nbytes for name, memory in timed.items()},
+            {name: float((mask == masks[first]).mean()) for name, mask in masks.items()},
+            {name: float((p - soft[first]).abs().max()) for name, p in soft.items()},
+        )
+
+
+# ---- the command -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one more frame costs a memory that then holds `frames` of them."""
+
+    name: str
+    frames: int
+    seconds: float  # median of write and read
+    nbytes: int  # of the state after the write
+
+
+def memory_costs(size, key_dim, value_dim, frames, runs=5, memories=MEMORIES, device="cpu"):
+    """Costs of write and read of the T-th frame, for each T in `frames` and each memory: [Cost].
+
+    size: (height, width) of the feature map. The memories take turns in every run, so each finds
+    the caches as another left them. Features are random normal, the same for every memory.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(channels):
+        return torch.randn((1, channels, *size), generator=generator).to(device)
+
+    held = {name: make_memory(name) for name in memories}
+    costs, written = [], 0
+    for stop in sorted(frames):
+        for _ in range(written, stop - 1):
+            key, value = draw(key_dim), draw(value_dim)
+            for memory in held.values():
+                memory.write(key, value)
+        key, value, query = draw(key_dim), draw(value_dim), draw(key_dim)
+        written, seconds, after = stop - 1, {name: [] for name in memories}, {}
+        for _ in range(runs):
+            for name, memory in held.items():
+                memory = copy.deepcopy(memory)
+                start = clock(device)
+                memory.write(key, value)
+                memory.read(query)
+                seconds[name].append(clock(device) - start)
+                after[name] = memory.nbytes
+        costs += [Cost(n, stop, statistics.median(seconds[n]), after[n]) for n in memories]
+    return costs
+
+
+def at_least(minimum, **flags):
+    """Raise BadInput, naming the flag, where a number is below the minimum."""
+    for flag, value in flags.items():
+        if value < minimum:
+            raise BadInput(f"--{flag} {value}: too small; give at least {minimum}")
+
+
+def best_device():
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory(frames: tuple[int, ...] = (1, 10, 100), runs: int = 5) -> None:
+    """Time and bytes of one write and one read, at MINI's and the paper's sizes, as Markdown.
+
+    Args:
+        frames: how many frames a memory holds after the write.
+        runs: timed runs; the table has their median.
+    """
+    if not frames:
+        raise BadInput("--frames: missing; give at least one number of frames")
+    for count in frames:
+        at_least(1, frames=count)
+    at_least(1, runs=runs)
+    device = best_device()
+    sizes = [(MINI, MINI.height, width_of(MINI.height)), (PAPER, 384, 384)]
+    tables = []
+    for config, height, width in tqdm(sizes, "memory", unit="size", disable=None):
+        size = complexity.map_size(height, width)
+        dims = config.key_dim, config.value_dim
+        costs = memory_costs(size, *dims, frames, runs, device=device)
+        base = {cost.frames: cost for cost in costs if cost.name == "gc"}
+        tables.append(f"{config.name}: {width}x{height} pixels, a {size[1]}x{size[0]} map, "
+                      f"key {dims[0]}, value {dims[1]}, on {device}\n")  # fmt: skip
+        header = "memory", "frames", "write + read, ms", "/ gc", "state, MiB", "/ gc"
+        rows = []
+        for cost in costs:
+            gc = base[cost.frames]
+            ratios = f"{cost.seconds / gc.seconds:.2f}", f"{cost.nbytes / gc.nbytes:.2f}"
+            measured = f"{1e3 * cost.seconds:.2f}", f"{cost.nbytes / complexity.MIB:.3f}"
+            rows.append((cost.name, cost.frames, measured[0], ratios[0], measured[1], ratios[1]))
+        tables.append(complexity.markdown(header, rows) + "\n")
+    print("\n".join(tables))
+
+
+def segment(
+    clip: str = "two-friends",
+    frames: int = 40,
+    height: int | None = None,
+    checkpoint: str = "mini",
+) -> None:
+    """Frames per second of one network with each of the four memories, as Markdown.
+
+    Args:
+        clip: an embedded clip.
+        frames: its length.
+        height: lines of the clip, at which the network works; Config.height if not given.
+        checkpoint: a shipped network's name, or a safetensors file.
+    """
+    at_least(2, frames=frames)
+    if height is not None:
+        at_least(16, height=height)
+    device = best_device()
+    network = load_model(checkpoint, device=device)
+    height = height or network.config.height or 240
+    images, masks = zip(*clip_frames(clip, height, frames=frames))
+    swap = live_swap(network, images, masks[0], MEMORIES, height=height)
+    swapped = list(tqdm(swap, "segment", frames - 1, unit="frame", disable=None))
+    total = {n: sum(s.step_seconds[n] for s in swapped) for n in MEMORIES}
+    inside = {n: sum(s.memory_seconds[n] for s in swapped) for n in MEMORIES}
+    header = ("memory", "frames/s", "/ gc", "write + read, ms", "state, MiB", "pixels as gc")
+    rows = [
+        (n, f"{len(swapped) / total[n]:.2f}", f"{total['gc'] / total[n]:.3f}",
+         f"{1e3 * inside[n] / len(swapped):.2f}", f"{swapped[-1].nbytes[n] / complexity.MIB:.3f}",
+         f"{sum(s.equal[n] for s in swapped) / len(swapped):.4%}")
+        for n in MEMORIES
+    ]  # fmt: skip
+    print(f"{clip}: {frames} frames of {images[0].shape[1]}x{height} pixels, "
+          f"{checkpoint}, on {device}\n")  # fmt: skip
+    print(complexity.markdown(header, rows))
+
+
+def main():
+    import tyro
+
+    tyro.extras.subcommand_cli_from_dict({"memory": memory, "segment": segment})
+
+
+if __name__ == "__main__":
+    exit_on_bad_input(main)
