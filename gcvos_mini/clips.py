@@ -1,8 +1,10 @@
 """Training clips: made from stills by moving them, or sampled from videos (section 3.3).
 
-A clip is frames float32 (T, 3, S, S) in [0, 1] and masks float32 (T, 1, S, S) of one object, whose
-first mask is never empty. Clip number i of a run depends on the seed and i alone, so a run that is
-resumed sees what it would have seen. Notebook 06 shows them.
+A clip is frames float32 (T, 3, S, S) in [0, 1] and masks float32 (T, O, S, S), O = Stage.objects.
+Object 0 is the one that the crop is drawn around, and its first mask is never empty; a mask of the
+others that is empty in the first frame means that the clip has fewer objects. Clip number i of a
+run depends on the seed and i alone, so a run that is resumed sees what it would have seen.
+Notebook 06 shows them.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import torch
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
     check_same_size,
+    list_files,
     load_split,
     object_ids,
     read_frame,
@@ -39,7 +42,7 @@ class Still:
 def find_stills(folder):
     """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png. Raises BadInput if none."""
     folder = Path(folder)
-    images = sorted(p for p in (folder / "images").iterdir() if p.suffix.lower() in FRAME_SUFFIXES)
+    images = list_files(folder / "images", FRAME_SUFFIXES)
     masks = {p.stem: p for p in (folder / "masks").glob("*.png")}
     stills = [Still(p, masks[p.stem], 2016) for p in images if p.stem in masks]
     if not stills:
@@ -134,11 +137,17 @@ def source_positions(matrix, size, displacement=0):
     return (crop @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-def sample(image, mask, positions):
-    """Image (H, W, 3) and mask (H, W) at positions (S, S, 2); no object beyond the source."""
+def sample(image, labels, positions):
+    """Image (H, W, 3) and ids (H, W) at positions (S, S, 2); no object beyond the source."""
     frame = cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    soft = cv2.remap(mask.astype(np.float32), positions, None, cv2.INTER_LINEAR)
-    return frame, soft
+    return frame, cv2.remap(labels, positions, None, cv2.INTER_NEAREST)
+
+
+def renumber(labels, ids):
+    """Labels with ids[0] as 1, ids[1] as 2 and so on; the rest is background."""
+    table = np.zeros(256, np.uint8)
+    table[ids] = np.arange(1, len(ids) + 1)
+    return table[labels]
 
 
 def jitter(rng, frame, strength):
@@ -174,35 +183,42 @@ class TrainingClips(torch.utils.data.Dataset):
         still = rng.random() < start + (end - start) * progress
         make = self.from_still if still else self.from_video
         for attempt in range(MOST_TRIES):
-            frames, masks = make(rng, progress)
-            share = (masks[0] > 0.5).mean()
+            frames, labels = make(rng, progress)
+            share = (labels[0] == 1).mean()
             if share >= SMALLEST or (share > 0 and attempt >= TRIES - 1):
                 break
         else:
             raise BadInput(f"{self.names}: {MOST_TRIES} clips without an object; fill the masks")
         if self.stage.jitter:
             frames = [jitter(rng, frame, self.stage.jitter) for frame in frames]
-        frames, masks = np.stack(frames), np.stack(masks)  # (T, S, S, 3), (T, S, S)
+        frames, labels = np.stack(frames), np.stack(labels)  # (T, S, S, 3), (T, S, S)
         if rng.random() < 0.5:
-            frames, masks = frames[:, :, ::-1], masks[:, :, ::-1]
+            frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]
+        numbers = np.arange(1, self.stage.objects + 1, dtype=np.uint8)
+        masks = labels[:, None] == numbers[:, None, None]  # (T, O, S, S)
         frames = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy()).float() / 255
-        return frames, torch.from_numpy(masks[:, None] > 0.5).float()
+        return frames, torch.from_numpy(masks).float()
 
     def from_still(self, rng, progress):
-        """Move one still: the object by affine and spline, the background by another affine."""
-        image, mask = self._read(rng, self.stills[rng.integers(len(self.stills))])
+        """Move one still by affine and spline, or paste its object on another that moves too."""
+        image, labels = self._read(rng)
         paste = rng.random() < self.stage.paste
         if paste:
-            other = read_frame(self.stills[rng.integers(len(self.stills))].image)
-        frames, masks = [], []
+            labels[labels > 1] = 0  # of this still only the object that is pasted
+            other, behind = self._read(rng)
+            behind[behind > 0] += 1  # the other still's objects come after it
+            behind[behind > self.stage.objects] = 0
+        frames, ids = [], []
         for _ in range(self.stage.clip_frames):
-            frame, soft = self._moved(rng, image, mask)
+            frame, now = self._moved(rng, image, labels)
             if paste:
-                behind, _ = self._moved(rng, other, np.zeros(other.shape[:2]))
-                frame = (soft[..., None] * frame + (1 - soft[..., None]) * behind).astype(np.uint8)
+                back, now_behind = self._moved(rng, other, behind)
+                alpha = cv2.GaussianBlur(now.astype(np.float32), (3, 3), 0)[..., None]
+                frame = (alpha * frame + (1 - alpha) * back).astype(np.uint8)
+                now = np.where(now, now, now_behind)
             frames.append(frame)
-            masks.append(soft)
-        return frames, masks
+            ids.append(now)
+        return frames, ids
 
     def from_video(self, rng, progress):
         """Frames of one video in time order, all under the same affine; the interval grows."""
@@ -212,27 +228,25 @@ class TrainingClips(torch.utils.data.Dataset):
         steps = rng.integers(shortest, longest + 1, self.stage.clip_frames - 1)
         steps = np.minimum(steps, (len(video) - 1) // (self.stage.clip_frames - 1))
         first = rng.integers(len(video) - steps.sum())
-        picks = [video[i] for i in first + np.concatenate([[0], np.cumsum(steps)])]
-        image, mask, chosen = self._read(rng, picks[0], return_id=True)
-        positions = source_positions(random_affine(rng, self.stage, mask), self.stage.crop)
-        frames, masks = [], []
-        for pick in picks:
-            image, labels = read_pair(pick)
-            frame, soft = sample(image, labels == chosen, positions)
-            frames.append(frame)
-            masks.append(soft)
-        return frames, masks
+        pairs = [read_pair(video[i]) for i in first + np.concatenate([[0], np.cumsum(steps)])]
+        chosen = self._choose(rng, pairs[0][1])
+        matrix = random_affine(rng, self.stage, renumber(pairs[0][1], chosen) == 1)
+        positions = source_positions(matrix, self.stage.crop)
+        moved = [sample(image, renumber(labels, chosen), positions) for image, labels in pairs]
+        return [list(part) for part in zip(*moved)]
 
-    def _read(self, rng, still, return_id=False):
-        """Image (H, W, 3) and the mask (H, W) of one of its objects, drawn at random."""
-        image, labels = read_pair(still)
-        ids = object_ids(labels)
-        chosen = ids[rng.integers(len(ids))] if ids else 1
-        mask = labels == chosen
-        return (image, mask, chosen) if return_id else (image, mask)
+    def _choose(self, rng, labels):
+        """The ids of up to `objects` objects in a mask, in random order."""
+        return rng.permutation(np.array(object_ids(labels), np.uint8))[: self.stage.objects]
 
-    def _moved(self, rng, image, mask):
+    def _read(self, rng):
+        """Image (H, W, 3) and ids (H, W) of a random still, its objects numbered from 1."""
+        image, labels = read_pair(self.stills[rng.integers(len(self.stills))])
+        return image, renumber(labels, self._choose(rng, labels))
+
+    def _moved(self, rng, image, labels):
         size = self.stage.crop
-        matrix = random_affine(rng, self.stage, mask)
+        first = labels[labels > 0].min(initial=255)  # the object that the crop is drawn around
+        matrix = random_affine(rng, self.stage, labels == first)
         spline = thin_plate_spline(rng, size, self.stage.spline) if self.stage.spline else 0
-        return sample(image, mask, source_positions(matrix, size, spline))
+        return sample(image, labels, source_positions(matrix, size, spline))

@@ -207,13 +207,13 @@ def read_split(file):
 def load_sequence(root, name, resolution, need_frames=True):
     """List the files of one sequence. Raises BadInput as load_split does."""
     masks_folder = Path(root) / "Annotations" / resolution / name
-    masks = {p.stem: p for p in _files(masks_folder, (".png",))}
+    masks = {p.stem: p for p in list_files(masks_folder, (".png",))}
     if not masks:
         raise BadInput(f"{masks_folder}: no masks; put at least the first frame's PNG there")
     if not need_frames:
         return Sequence(name, (), masks)
     frames_folder = Path(root) / "JPEGImages" / resolution / name
-    frames = _files(frames_folder, FRAME_SUFFIXES)
+    frames = list_files(frames_folder, FRAME_SUFFIXES)
     if not frames:
         raise BadInput(f"{frames_folder}: no frames; put {', '.join(FRAME_SUFFIXES)} files there")
     if frames[0].stem not in masks:
@@ -223,8 +223,8 @@ def load_sequence(root, name, resolution, need_frames=True):
     return Sequence(name, tuple(frames), masks)
 
 
-def _files(folder, suffixes):
-    """Files with these endings, sorted by name; hidden ones (._00000.jpg of macOS) left out."""
+def list_files(folder, suffixes):
+    """Files with these endings, by name; none in no folder. macOS's ._00000.jpg are left out."""
     if not folder.is_dir():
         return []
     files = (p for p in folder.iterdir() if p.suffix.lower() in suffixes)

@@ -17,7 +17,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gcvos_mini.davis import VOID, object_ids, read_frame, read_mask, write_mask
+from gcvos_mini.davis import (
+    FRAME_SUFFIXES,
+    VOID,
+    list_files,
+    object_ids,
+    read_frame,
+    read_mask,
+    write_mask,
+)
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
 from gcvos_mini.network import STRIDE, load_model
@@ -143,7 +151,7 @@ def video_frames(source):
     """
     source = Path(source)
     if source.is_dir():
-        files = sorted(p for p in source.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        files = list_files(source, FRAME_SUFFIXES)
         if not files:
             raise BadInput(f"{source}: no .jpg or .png frames in this folder")
         for file in files:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -30,10 +31,11 @@ from gcvos_mini.clips import TrainingClips
 from gcvos_mini.config import CONFIGS
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
-from gcvos_mini.network import Network, load_trunk, read_weights, save_model
+from gcvos_mini.network import Network, Query, load_trunk, read_weights, save_model
 
 SAVE_EVERY = 60  # seconds between checkpoints
 WARM_UP = 50  # steps over which the learning rate rises
+ABSENT = -1e4  # logit of an object that a clip does not have: no probability, no gradient
 
 
 class ClipSegmenter(nn.Module):
@@ -44,47 +46,76 @@ class ClipSegmenter(nn.Module):
         self.network, self.memory = network, memory
 
     def forward(self, frames, masks):
-        """frames (B, T, 3, S, S), masks (B, T, 1, S, S) -> logits (B, T - 1, 2, S, S).
+        """frames (B, T, 3, S, S), masks (B, T, O, S, S) -> logits (B, T - 1, O + 1, S, S).
 
-        The logits are of frames 2 to T; only masks[:, 0] is looked at.
+        The logits are of frames 2 to T; class 0 is the background, class o + 1 object o. Only
+        masks[:, 0] is looked at: an object whose first mask is empty is not there.
         """
+        clip, number = in_first_frame(masks).nonzero(as_tuple=True)  # (N,) of all N objects
         memory = make_memory(self.memory, self.network.config.normalization)
-        mask, logits = masks[:, 0], []
+        mask, logits = masks[clip, 0, number][:, None], []  # (N, 1, S, S)
         for t in range(1, frames.shape[1]):
-            memory.write(*self.network.memorize(frames[:, t - 1], mask))
-            query = self.network.look(frames[:, t])
-            logits.append(self.network.decode(memory.read(query.key), query))
-            mask = logits[-1].softmax(dim=1)[:, 1:]  # (B, 1, S, S): soft, not thresholded
+            memory.write(*self.network.memorize(frames[clip, t - 1], mask))
+            key, local, skips = self.network.look(frames[:, t])  # once for all objects of a clip
+            query = Query(key[clip], local[clip], [skip[clip] for skip in skips])
+            each = self.network.decode(memory.read(query.key), query)  # (N, 2, S, S)
+            logits.append(let_compete(each, clip, number, masks[:, 0]))
+            mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
         return torch.stack(logits, dim=1)
 
 
+def in_first_frame(masks):
+    """Which objects of masks (B, T, O, S, S) a clip has, (B, O)."""
+    return masks[:, 0].flatten(2).any(dim=2)
+
+
+def let_compete(logits, clip, number, first_masks):
+    """Logits (N, 2, S, S) of single objects -> (B, O + 1, S, S) of the clips they belong to.
+
+    As in segment.py: an object's map is its log-odds, the background's is 0 (section 4.2).
+    """
+    batch, objects = first_masks.shape[:2]
+    odds = logits[:, 1] - logits[:, 0]  # (N, S, S)
+    joint = odds.new_full((batch, objects + 1, *odds.shape[1:]), ABSENT)
+    joint[:, 0] = 0
+    return joint.index_put((clip, number + 1), odds)
+
+
 def hard_pixel_cross_entropy(logits, truth, share):
-    """Cross-entropy over the `share` of pixels with the largest loss. (N, 2, S, S), (N, S, S)."""
+    """Cross-entropy over the `share` of pixels with the largest loss. (N, C, S, S), (N, S, S)."""
     losses = F.cross_entropy(logits, truth.long(), reduction="none").flatten(1)  # (N, SS)
     hardest = max(1, round(share * losses.shape[1]))
     return losses.topk(hardest, dim=1).values.mean()
 
 
-def dice_loss(logits, truth):
-    """1 - 2 |P T| / (|P| + |T|) with soft P: the region term. (N, 2, S, S), (N, S, S)."""
-    probability = logits.softmax(dim=1)[:, 1]
+def dice_loss(probability, truth):
+    """1 - 2 |P T| / (|P| + |T|) with soft P: the region term. (N, S, S), (N, S, S)."""
     overlap = (probability * truth).sum(dim=(1, 2))
     size = probability.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))
     return (1 - (2 * overlap + 1) / (size + 1)).mean()  # +1: two empty masks agree
 
 
 def clip_loss(logits, masks, stage):
-    """Loss of logits (B, T - 1, 2, S, S) against masks (B, T, 1, S, S), frames 2 to T."""
-    logits, truth = logits.flatten(0, 1).float(), masks[:, 1:, 0].flatten(0, 1)
-    loss = hard_pixel_cross_entropy(logits, truth, stage.hard_pixels)
-    return loss + stage.region * dice_loss(logits, truth) if stage.region else loss
+    """Loss of logits (B, T - 1, O + 1, S, S) against masks (B, T, O, S, S), frames 2 to T."""
+    logits, there = logits.float(), in_first_frame(masks)  # (B, O)
+    truth = masks[:, 1:] * there[:, None, :, None, None]  # what came later is background
+    numbers = torch.arange(1, masks.shape[2] + 1, device=masks.device)
+    classes = (truth * numbers[:, None, None]).sum(dim=2)  # (B, T - 1, S, S)
+    loss = hard_pixel_cross_entropy(logits.flatten(0, 1), classes.flatten(0, 1), stage.hard_pixels)
+    if stage.region:
+        soft = logits.softmax(dim=2)[:, :, 1:].transpose(1, 2)[there]  # (N, T - 1, S, S)
+        region = dice_loss(soft.flatten(0, 1), truth.transpose(1, 2)[there].flatten(0, 1))
+        loss = loss + stage.region * region
+    return loss
 
 
 def batch_J(logits, masks):
-    """Mean J of the thresholded prediction on frames 2 to T, as a float tensor."""
-    prediction, truth = logits.argmax(dim=2).bool(), masks[:, 1:, 0].bool()
-    overlap = (prediction & truth).sum(dim=(2, 3))
-    union = (prediction | truth).sum(dim=(2, 3))
+    """Mean J of the objects' masks on frames 2 to T, as a float tensor. Shapes as in clip_loss."""
+    there = in_first_frame(masks)
+    winner = F.one_hot(logits.argmax(dim=2), logits.shape[2])[..., 1:]  # (B, T - 1, S, S, O)
+    prediction = winner.permute(0, 4, 1, 2, 3)[there].bool()  # (N, T - 1, S, S)
+    truth = masks[:, 1:].transpose(1, 2)[there].bool()
+    overlap, union = (x.sum(dim=(2, 3)) for x in (prediction & truth, prediction | truth))
     return torch.where(union > 0, overlap / union.clamp(min=1), 1.0).mean()
 
 
@@ -135,7 +166,8 @@ def make_optimizer(network, stage, trained_trunks):
     rest = [p for n, p in network.named_parameters() if "_encoder." not in n]
     trunk_rate = stage.trunk_learning_rate if trained_trunks else stage.learning_rate
     rated = ((trunks, trunk_rate), (rest, stage.learning_rate))
-    return torch.optim.Adam([{"params": p, "lr": rate, "rate": rate} for p, rate in rated])
+    groups = [{"params": p, "lr": rate, "rate": rate} for p, rate in rated]
+    return torch.optim.Adam(groups, fused=True)  # one pass over the weights: a tenth of a CPU step
 
 
 def set_rate(optimizer, stage, step, progress):
@@ -172,10 +204,14 @@ def load_state(path, network, optimizer, run):
     network.load_state_dict(
         {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
     )
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, moment = name.split(".")
+            like = parameters[int(index)]
+            if tensor.shape == like.shape:  # the fused Adam wants the parameter's memory layout
+                tensor = torch.empty_like(like).copy_(tensor)
             state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     return step, seconds
@@ -237,7 +273,10 @@ def train(
         done, spent = load_state(out / "state.safetensors", network, optimizer, run)
     out.mkdir(parents=True, exist_ok=True)
     ahead = Subset(dataset, range(done * settings.batch, steps * settings.batch))
-    loader = DataLoader(ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0)
+    loader = DataLoader(
+        ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0,
+        worker_init_fn=lambda _: cv2.setNumThreads(1),  # the cores belong to the network
+    )  # fmt: skip
     model, optimizer, loader = accelerator.prepare(
         ClipSegmenter(network, memory), optimizer, loader
     )
@@ -298,7 +337,7 @@ def start_network(config, settings, dataset, trunk, init):
     elif settings.matching_start:
         clips = [dataset[i] for i in range(min(48, dataset.total))]
         firsts = [torch.stack([part[0] for part in parts]) for parts in zip(*clips)]
-        start_heads(network, *firsts)
+        start_heads(network, firsts[0], firsts[1][:, :1])
     return network
 
 

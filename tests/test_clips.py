@@ -19,7 +19,7 @@ from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import write_mask
 from gcvos_mini.errors import BadInput
 
-STILLS = dataclasses.replace(SMOKE.stages["stills"], crop=48, paste=0.0, jitter=0.0)
+STILLS = dataclasses.replace(SMOKE.stages["stills"], crop=48, paste=0.0, jitter=0.0, objects=1)
 VIDEOS = dataclasses.replace(STILLS, stills=(0.0, 0.0), interval=(1, 4))
 HEIGHT, WIDTH = 60, 80
 RED, GREEN, BLUE, GREY = (220, 20, 20), (20, 220, 20), (20, 20, 220), (120, 120, 120)
@@ -299,13 +299,69 @@ def test_one_object_is_followed_through_a_clip(tmp_path):
     for _ in range(20):
         frames, masks = clips.from_video(rng, 1.0)
         colours = {
-            tuple(np.median(f[m > 0.99], axis=0).astype(int).tolist())
+            tuple(np.median(f[m == 1], axis=0).astype(int).tolist())
             for f, m in zip(frames, masks, strict=True)
-            if (m > 0.99).sum() > 8
+            if (m == 1).sum() > 8
         }
         assert len(colours) <= 1
         picked += colours
     assert set(picked) == {RED, GREEN}
+
+
+# ---- several objects ----------------------------------------------------------------------------
+
+
+def colour_of(frame, mask):
+    """Median colour of frame (3, S, S) inside mask (S, S), well away from its edge; or None."""
+    inside = cv2.erode(mask.numpy(), np.ones((5, 5), np.uint8), borderValue=0)
+    pixels = 255 * frame.numpy()[:, inside > 0]
+    return tuple(np.median(pixels, axis=1).round().astype(int).tolist()) if pixels.size else None
+
+
+def test_every_object_keeps_its_number_through_a_clip(tmp_path):
+    """Three coloured boxes, of which the blue one comes later; 255 is void and never an object."""
+    pairs = []
+    for t in range(8):
+        a, b = box(left=5 + 5 * t, width=20, top=5), box(left=55 - 5 * t, width=20, top=35)
+        later = box(left=60, width=15, top=45, height=15) & (t > 0)
+        frame = np.where(a[..., None], np.uint8(RED), paint(b, GREEN, GREY))
+        ids = np.where(later & ~b, 9, 3 * np.uint8(a) + 7 * np.uint8(b)).astype(np.uint8)
+        ids[28:32] = 255
+        pairs.append((np.where((ids == 9)[..., None], np.uint8(BLUE), frame), ids))
+    save_video(tmp_path, "two", pairs)
+    stage = dataclasses.replace(VIDEOS, objects=4, interval=(1, 1), rotation=0.0)
+    clips = TrainingClips(stage, [tmp_path], total=40)
+    firsts, both, late = set(), 0, False
+    for frames, masks in (clips[i] for i in range(40)):
+        assert masks.shape == (3, 4, 48, 48) and masks.sum(dim=1).max() <= 1
+        assert masks[0, 0].mean() >= 0.01 and not masks[:, 3].any()
+        colours = [
+            {colour_of(f, m[o]) for f, m in zip(frames, masks, strict=True)} - {None}
+            for o in range(3)
+        ]
+        assert all(len(seen) <= 1 for seen in colours)
+        assert len(set.union(*colours)) == sum(map(len, colours))  # no colour in two numbers
+        late |= BLUE in set.union(*colours)
+        firsts |= colours[0]
+        both += bool(colours[1])
+    assert both > 10 and len(firsts) >= 2 and late
+
+
+def test_pasted_over_another_still_with_its_object(tmp_path):
+    """The pasted object comes first and hides the other, which moves on its own."""
+    save_still(tmp_path, "red", paint(box(), RED, BLUE), 255 * box())
+    save_still(tmp_path, "green", paint(box(), GREEN, GREY), 255 * box())
+    clips = TrainingClips(dataclasses.replace(STILLS, paste=1.0, objects=2), [tmp_path], total=30)
+    pairs = set()
+    for frames, masks in (clips[i] for i in range(30)):
+        assert masks.sum(dim=1).max() <= 1
+        for frame, (front, back) in zip(frames, masks, strict=True):
+            colours = colour_of(frame, front), colour_of(frame, back)
+            pairs |= {colours} if None not in colours else set()
+    close = {tuple(min((RED, GREEN), key=lambda c: abs(c[0] - x[0])) for x in p) for p in pairs}
+    assert close >= {(RED, GREEN), (GREEN, RED)}
+    single = dataclasses.replace(STILLS, paste=1.0, objects=1)
+    assert TrainingClips(single, [tmp_path], total=1)[0][1].shape == (3, 1, 48, 48)
 
 
 # ---- bad input ----------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_mini_differs_from_paper_only_where_intended():
     }  # fmt: skip
     both = {
         "epochs", "clips_per_epoch", "batch", "crop", "learning_rate", "trunk_learning_rate",
-        "final_rate", "paste", "jitter", "hard_pixels", "matching_start",
+        "final_rate", "paste", "jitter", "hard_pixels", "matching_start", "objects",
     }  # fmt: skip
     assert changed(PAPER.stages["stills"], MINI.stages["stills"]) == both | {"region"}
     assert changed(PAPER.stages["videos"], MINI.stages["videos"]) == both | {"stills", "interval"}
