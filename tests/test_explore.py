@@ -1,11 +1,19 @@
 """The explorer without a browser: move a slider, look at the bytes and the label."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
 pytest.importorskip("ipywidgets")
-from gcvos_mini import render
-from gcvos_mini.explore import KeyMapExplorer
+import torch
+
+from gcvos_mini import benchmark, render
+from gcvos_mini.benchmark import Setting
+from gcvos_mini.config import SMOKE
+from gcvos_mini.errors import BadInput
+from gcvos_mini.explore import EquivalenceLab, KeyMapExplorer, LiveSwap
+from gcvos_mini.network import Network
 
 
 @pytest.fixture
@@ -81,3 +89,102 @@ def test_lengths_that_differ_are_refused(clip):
     frames, masks, keys = clip
     with pytest.raises(ValueError, match="3 frames, 2 masks and 3 keys"):
         KeyMapExplorer(frames, masks[:2], keys)
+
+
+def test_lab_redraws_for_each_control_at_its_setting():
+    lab = EquivalenceLab()
+    assert lab.setting == Setting()
+    changes = {"frames": 2, "height": 3, "width": 5, "key_dim": 16, "value_dim": 32,
+               "dtype": "bfloat16"}  # fmt: skip
+    seen = {lab.image.value}
+    for name, value in changes.items():
+        lab.controls[name].value = value
+        assert lab.image.value not in seen, name
+        seen.add(lab.image.value)
+    assert lab.setting == Setting(**changes)
+    expected = benchmark.equivalence(Setting(**changes))
+    assert lab.result == expected
+    picture = render.render_equivalence(Setting(**changes), expected)
+    assert lab.image.value == render.to_jpeg(picture)
+
+
+def test_lab_measures_time_only_on_its_button_and_drops_it_with_the_setting(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        benchmark, "time_bracketings", lambda setting: asked.append(setting) or (0.001, 0.004)
+    )
+    lab = EquivalenceLab()
+    lab.controls["frames"].value = 3
+    assert not asked and lab.label.value == ""
+    untimed = lab.image.value
+    lab.measure.click()
+    assert asked == [Setting(frames=3)] and "4.00 times as long" in lab.label.value
+    assert lab.image.value != untimed
+    lab.controls["frames"].value = 2
+    lab.controls["frames"].value = 3
+    assert lab.image.value == untimed and lab.label.value == ""
+
+
+def test_slow_sliders_wait_until_they_are_let_go():
+    lab = EquivalenceLab()
+    sliders = [control for name, control in lab.controls.items() if name != "dtype"]
+    assert len(sliders) == 5 and not any(slider.continuous_update for slider in sliders)
+
+
+@pytest.fixture
+def live(clip):
+    frames, masks, _ = clip
+    torch.manual_seed(0)
+    return LiveSwap(Network(SMOKE).eval(), frames * 2, masks[0], height=32)  # six frames
+
+
+def test_live_swap_shows_each_frame_and_stops_at_the_end(live):
+    seen = [live.image.value]
+    while live.advance():
+        seen.append(live.image.value)
+        last = render.render_swap(live.history, 6)
+        assert live.image.value == render.to_jpeg(last)
+        assert live.progress.value == live.history[-1].index
+    assert len(set(seen)) == 5 and live.progress.value == live.progress.max == 5
+    assert live.history[-1].nbytes["stm-linear"] == 6 * live.history[0].nbytes["stm-linear"] // 2
+    assert live.label.value.startswith("100.0000%")
+    live.again.click()
+    assert [swapped.index for swapped in live.history] == [1] and live.progress.value == 1
+
+
+def test_live_swap_runs_from_its_button_to_the_end(live):
+    async def press():
+        live.run.value = True
+        assert live.run.description == "stop"
+        await live.task
+
+    asyncio.run(press())
+    assert len(live.history) == 5 and not live.run.value and live.run.description == "run"
+
+
+def test_live_swap_stops_when_the_button_is_released_and_goes_on_when_pressed(live):
+    async def press_and_release():
+        live.run.value = True
+        first = live.task
+        await asyncio.sleep(0)  # the task has advanced once, and waits
+        live.run.value = False
+        live.run.value = True  # at once again: no second task beside the first
+        assert live.task is first
+        live.run.value = False
+        await live.task
+
+    asyncio.run(press_and_release())
+    assert len(live.history) == 2
+    test_live_swap_runs_from_its_button_to_the_end(live)
+
+
+def test_live_swap_says_what_stopped_it(live):
+    live.frames[3] = live.frames[3][:-1]
+
+    async def press():
+        live.run.value = True
+        await live.task
+
+    with pytest.raises(BadInput):
+        asyncio.run(press())
+    assert live.label.value.startswith("stopped: frame 3 is 48x31") and not live.run.value

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gcvos_mini import render
+from gcvos_mini import complexity, render
 from gcvos_mini.davis import PALETTE
 
 COLOURS = np.array(PALETTE).reshape(256, 3)
@@ -229,3 +229,119 @@ def test_selectivity_of_known_channels():
     assert render.selectivity(maps, mask).tolist() == [1, 1, 0, 0.5]  # strength, not sign
     assert np.isnan(render.selectivity(maps, 0 * mask)).all()
     assert np.isnan(render.selectivity(maps, 0 * mask + 1)).all()
+
+
+BLUE, RED = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)  # the first two lines of a chart
+
+
+def drawn_line(image, colour):
+    """Centres (x, y) of a colour's pixels inside the chart's box, column by column."""
+    inside = np.abs(image.astype(int) - colour).max(-1) < 40
+    inside[:41] = False  # the names above the box
+    columns = np.flatnonzero(inside.any(0))
+    return {int(x): np.flatnonzero(inside[:, x]).mean() for x in columns}
+
+
+def test_curves_rise_from_zero_to_the_highest_value():
+    """A 216x120 chart of two lines: its box has x from 8 to 208 and y from 40 (top) to 100 (0)."""
+    image = render.curves({"up": np.arange(1, 11), "flat": [5.0] * 10}, (216, 120), length=10)
+    assert image.shape == (120, 216, 3) and image.dtype == np.uint8
+    up, flat = drawn_line(image, BLUE), drawn_line(image, RED)
+    assert all(y == pytest.approx(70, abs=1) for y in flat.values())
+    for frame in (2, 7, 9):
+        x = 8 + 20 * frame
+        assert up[x] == pytest.approx(100 - 60 * frame / 10, abs=1.5)
+    assert min(up) == pytest.approx(28, abs=2)  # frame 1
+    assert max(up) == pytest.approx(208, abs=2)
+    early = render.curves({"up": np.arange(1, 6), "flat": [5.0] * 5}, (216, 120), length=10)
+    assert max(drawn_line(early, RED)) == pytest.approx(108, abs=2)  # half of the video
+
+
+def test_a_spike_does_not_flatten_a_chart():
+    calm = [10.0] * 40
+    spiky = calm[:20] + [1e6] + calm[21:]
+    line = drawn_line(render.curves({"ms": spiky}, (216, 120), 40), BLUE)  # the box: 24 to 100
+    assert line[60] == pytest.approx(100 - 76 * 10 / 15, abs=1)  # the edge is at 1.5 times 10
+    render.curves({"none yet": [0, 0]}, (216, 120), 40)  # nothing to scale by
+
+
+def test_differing_marks_the_pixels_where_masks_disagree(frame, mask):
+    other, third = mask.copy(), mask.copy()
+    other[0, 3], third[20, 39] = 1, 2
+    drawn = render.differing(frame, [mask, other, third])
+    red = (drawn == (220, 0, 0)).all(-1)
+    assert np.argwhere(red).tolist() == [[0, 3], [20, 39]]
+    faint = drawn[~red]
+    assert (faint[:, 0] == faint[:, 1]).all() and faint.min() >= 0.6 * 255 - 1
+
+
+@pytest.fixture
+def history(frame, mask):
+    pytest.importorskip("torch")
+    from gcvos_mini.benchmark import Swapped
+
+    other = mask.copy()
+    other[0, :5] = 1
+
+    def swapped(index):
+        costs = {"gc": 1.0, "stm": index}
+        return Swapped(index, frame, {"gc": mask, "stm": other}, costs, costs, costs,
+                       {"gc": 1.0, "stm": 1 - 5 / mask.size}, costs)  # fmt: skip
+
+    return [swapped(index) for index in (1, 2, 3)]
+
+
+def test_render_swap_shows_both_masks_what_differs_and_three_charts(history, frame, mask):
+    image = render.render_swap(history, length=9, panel=80)  # frames are 24x40: twice as large
+    tall = 150 + 4 + 20
+    assert image.shape == (2 * tall + 4, 3 * 84 + 4, 3)
+    cells = [image[4:52, 4 + 84 * i : 84 + 84 * i] for i in range(3)]
+    masks = history[-1].masks
+    for cell, name in zip(cells, masks):
+        assert (cell[::2, ::2] == render.overlay(frame, masks[name])).all()
+    assert (cells[2][::2, ::2] == render.differing(frame, list(masks.values()))).all()
+    lower = image[4 + tall : 154 + tall]
+    for left, unit in [(4, 1000), (88, 1000), (172, 1 / 1024)]:  # ms, ms, KiB
+        series = {"gc": [unit] * 3, "stm": [unit, 2 * unit, 3 * unit]}
+        assert (lower[:, left : left + 80] == render.curves(series, (80, 150), 8)).all()
+
+
+@pytest.mark.parametrize("dims", [(64, 256), (128, 512), (8, 8)])
+def test_break_even_line_lies_where_the_colours_turn(dims):
+    """Blue where the context's order is cheaper: exactly the cells above or right of the line."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from gcvos_mini.benchmark import Setting, counted_bytes
+
+    figure = Figure()
+    render._draw_break_even(figure, Setting(5, 3, 7, *dims, "float16"))
+    axes = figure.axes[0]
+    mesh, contour = axes.collections[0], axes.collections[1]
+    pixels, frames = np.geomspace(1, 1024, 160), np.geomspace(1, 64, 100)
+    line = np.array([complexity.break_even_frames(1, n, *dims) for n in pixels])
+    cheaper = frames[:, None] > line
+    assert ((mesh.get_array().reshape(100, 160) > 0) == cheaper).all()
+    assert 0.1 < cheaper.mean() < 1
+    at_once, stream, _, dot = axes.lines
+    for drawn, formula in [(at_once, complexity.break_even_frames),
+                           (stream, complexity.break_even_frames_running)]:  # fmt: skip
+        x, y = drawn.get_data()
+        assert y[1234] == formula(1, x[1234], *dims) and x[-1] == pytest.approx(1024)
+    assert np.ravel(dot.get_data()).tolist() == [21, 5]
+    for x, y in contour.get_paths()[0].vertices:
+        context, similarity = counted_bytes(x, 1, y, *dims, 2)
+        assert similarity == pytest.approx(context, rel=0.05)
+
+
+def test_render_equivalence_redraws_with_the_setting_and_the_time():
+    pytest.importorskip("matplotlib")
+    from gcvos_mini.benchmark import Setting, equivalence
+
+    settings = Setting(), Setting(frames=9), Setting(dtype="bfloat16")
+    pictures = [render.render_equivalence(s, equivalence(s)) for s in settings]
+    pictures.append(render.render_equivalence(Setting(), equivalence(Setting()), (0.001, 0.002)))
+    assert all(p.shape == (340, 960, 3) and p.dtype == np.uint8 for p in pictures)
+    assert len({p.tobytes() for p in pictures}) == 4
+    timed = np.argwhere((pictures[0] != pictures[3]).any(-1))
+    assert timed[:, 0].min() > 250 and timed[:, 1].min() > 500  # the last of the bars, no other
