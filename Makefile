@@ -1,4 +1,4 @@
-# make run · make test · make lab · make notebooks      (needs Python 3.11 or newer, and make)
+# make run · make test · make lab · make notebooks · make ledger   (needs Python 3.11 or newer, and make)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY = .venv/bin/python
 SHELL = /bin/bash
@@ -6,7 +6,13 @@ SHELL = /bin/bash
 unexport PYTHONPATH  # the course uses what is in .venv, and nothing else
 TRAIN_MINUTES ?= 10
 
-.PHONY: run test lab notebooks clean
+STRICT = $(wildcard notebooks/04_*.ipynb)  # stored outputs must come out the same
+LAX = $(filter-out $(STRICT),$(wildcard notebooks/*.ipynb))
+PYTEST = $(PY) -m pytest --outcomes runs/outcomes.json
+NBVAL = GCVOS_TIER=smoke $(PYTEST)
+LEDGER = $(PY) tests/ledger.py
+
+.PHONY: run test ledger lab notebooks clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
@@ -30,10 +36,19 @@ notebooks: .venv/ready
 	$(PY) -m jupyter nbconvert --to html --execute --output-dir runs/notebooks notebooks/*.ipynb
 
 test: .venv/ready
+	rm -f runs/outcomes.json
 	$(PY) -m ruff check .
-	$(PY) -m pytest tests
-	GCVOS_TIER=smoke $(PY) -m pytest --nbval notebooks/04_*.ipynb
-	GCVOS_TIER=smoke $(PY) -m pytest --nbval-lax $(filter-out notebooks/04_%,$(wildcard notebooks/*.ipynb))
+	$(PYTEST) tests
+	$(NBVAL) --nbval $(STRICT)
+	$(NBVAL) --nbval-lax $(LAX)
+	$(LEDGER) runs/outcomes.json --check
+
+ledger: .venv/ready  # runs what tests/claims.toml names; a check that fails shows in README
+	rm -f runs/outcomes.json
+	-$(PYTEST) $$($(LEDGER) --tests)
+	-$(NBVAL) --nbval $(STRICT)
+	-$(NBVAL) --nbval-lax $(filter $(LAX),$(shell $(LEDGER) --notebooks))
+	$(LEDGER) runs/outcomes.json
 
 lab: .venv/ready
 	$(PY) -m jupyter lab notebooks
