@@ -71,8 +71,8 @@ class GlobalContext:
             new = self.frame_context(key, value)
         old = torch.zeros_like(new) if self.context is None else self.context
         self.frames += 1
-        # eq. 2, G_t = (t-1)/t G_{t-1} + 1/t C_t, as a step towards C_t: the newest frame's share
-        # is computed by itself, so it is not lost when (t-1)/t rounds to 1.
+        # eq. 2, G_t = (t-1)/t G_{t-1} + 1/t C_t, as a step towards C_t (Welford): the newest share
+        # is computed by itself, so it is not lost when (t-1)/t rounds to 1 (notebook 03).
         self.context = old + (new - old) / self.frames
 
     def remove(self, key, value):

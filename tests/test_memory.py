@@ -199,13 +199,48 @@ def test_remove_takes_a_frame_out(shape, seed, data):
         memory.remove(keys[left[0]], values[left[0]])
 
 
-def test_remove_in_float32_after_1000_frames():
+@pytest.mark.parametrize("gone", [0, 300, 999])
+def test_remove_in_float32_after_1000_frames(gone):
+    """The mean of the other 999 to 1e-5; with another frame's value the same bound refuses it."""
     keys, values, _ = features((1000, 1, 4, 5, 2, 2), dtype=torch.float32)
-    memory = written(GlobalContext(), keys, values)
-    memory.remove(keys[300], values[300])
-    left = torch.arange(1000) != 300
-    expected = eq_2(keys[left], values[left])
-    assert (memory.context - expected).norm() < 1e-5 * expected.norm()
+    contexts = torch.einsum("tbkhw,tbvhw->tbkv", keys.double(), values.double())
+    expected = contexts[torch.arange(1000) != gone].mean(0)
+
+    def error_after_removing(value):
+        memory = written(GlobalContext(), keys, values)
+        memory.remove(keys[gone], value)
+        return (memory.context - expected).norm() / expected.norm()
+
+    assert error_after_removing(values[gone]) < 1e-5
+    assert error_after_removing(values[gone - 1]) > 1e-3
+
+
+@pytest.mark.parametrize("normalization", ["none", "mean", "softmax"])
+def test_writes_and_removes_in_any_order_leave_the_mean_of_what_is_in(normalization):
+    """Two objects; W writes the next frame, a digit takes out that one of those still in."""
+    keys, values, _ = features((9, 2, 4, 5, 2, 3))
+    memory, inside, frames = GlobalContext(normalization), [], iter(zip(keys, values, strict=True))
+    for step in "WWW1WW02WWW2W0000":
+        if step == "W":
+            inside.append(next(frames))
+            memory.write(*inside[-1])
+        else:
+            memory.remove(*inside.pop(int(step)))
+        assert memory.frames == len(inside)
+        alone = [written(GlobalContext(normalization), [k], [v]).context for k, v in inside]
+        assert torch.allclose(memory.context, sum(alone) / len(alone), rtol=1e-11, atol=1e-11)
+
+
+def test_a_context_once_taken_is_not_changed_by_later_frames():
+    """A caller may keep G_t, to draw it or to go back: writing must not reach into it."""
+    keys, values, _ = features((4, 1, 3, 2, 2, 2))
+    memory, taken = GlobalContext(), []
+    for key, value in zip(keys, values, strict=True):
+        memory.write(key, value)
+        taken.append((memory.context, memory.context.clone()))
+    memory.remove(keys[1], values[1])
+    for context, copy in taken:
+        assert torch.equal(context, copy)
 
 
 def test_bfloat16_frames_keep_a_float32_mean_that_does_not_lose_the_newest():
@@ -229,6 +264,15 @@ def test_the_state_stays_float32_under_autocast():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             read = written(make(), [key], [value]).read(query)
         assert read.dtype == torch.float32 and torch.equal(read, expected)
+
+
+def test_remove_under_autocast_takes_out_what_was_written():
+    keys, values, _ = features((2, 1, 8, 8, 8, 8), dtype=torch.float32)
+    memory = written(GlobalContext(), keys, values)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        memory.remove(keys[0], values[0])
+    assert memory.context.dtype == torch.float32
+    assert torch.allclose(memory.context, eq_2(keys[1:], values[1:]).float(), rtol=1e-5, atol=1e-4)
 
 
 # ---- what is kept ------------------------------------------------------------------------------
