@@ -89,6 +89,21 @@ def break_even_frames_running(height, width, key_dim=128, value_dim=512):
     return (write + read) / per_frame
 
 
+def break_even_frames_kept(height, width, key_dim=128, value_dim=512):
+    """T (real) at which the stored keys and values fill as many bytes as the running context.
+
+    T N (C_key + C_value) = C_key C_value, in one dtype. With `break_even_frames`, in operations:
+    1 / T_operations = 1 / T_kept - 1, so in bytes the context pays first, and on any map.
+    """
+    return key_dim * value_dim / (height * width * (key_dim + value_dim))
+
+
+def break_even_frames_alive(height, width, key_dim=128, value_dim=512):
+    """T (real) at which `stm_read_bytes` equals `gc_read_bytes`; the query is in both."""
+    pixels = height * width
+    return key_dim * value_dim / (pixels * (key_dim + value_dim) + 2 * pixels * pixels)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One row of Table 1: `frames` is the paper's t, None for "any"."""
@@ -161,7 +176,9 @@ def main(key_dim: int = 128, value_dim: int = 512) -> None:
         at_once = break_even_frames(h, w, key_dim, value_dim)
         running = break_even_frames_running(h, w, key_dim, value_dim)
         print(f"\nq (k^T v) is cheaper than (q k^T) v above T = {at_once:.3f} frames at once,")
-        print(f"a write and a read of the running context above T = {running:.3f}.\n")
+        print(f"a write and a read of the running context above T = {running:.3f}.")
+        kept = break_even_frames_kept(h, w, key_dim, value_dim)
+        print(f"In bytes, the context is smaller than the stored frames above T = {kept:.3f}.\n")
     print("Table 2: parameters of the whole network\n")
     rows = [(f"{value}x{key}", f"{count:,}") for value, key, count in table_2()]
     print(markdown(("Context", "Parameters"), rows))

@@ -1,5 +1,6 @@
 """Table 1 and Table 2 against the printed paper, and the counts against torch's own counter."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,6 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gcvos_mini import complexity
 from gcvos_mini.complexity import MIB
+from gcvos_mini.config import PAPER
+from gcvos_mini.memory import GlobalContext, SpaceTime
 
 # Table 1 as printed (384x384): t, FLOPS in G, memory in MB. The GC row has no t.
 PRINTED = [("STM", 0, "0.2", "4"), ("STM", 10, "2.1", "40"), ("STM", 100, "21.2", "394"),
@@ -99,6 +102,29 @@ def test_break_even_is_where_the_two_orders_cost_the_same():
     assert complexity.break_even_frames(5, 5) == math.inf  # 25 pixels: N (128 + 512) < 128 * 512
 
 
+@pytest.mark.parametrize("height,width", [(5, 5), (11, 10), (24, 24)])
+@pytest.mark.parametrize("key_dim,value_dim", [(128, 512), (64, 256)])
+def test_break_even_in_bytes(height, width, key_dim, value_dim):
+    """Kept: the memories' own bytes, frame by frame. In a read: the two counts of Table 1."""
+    shape = height, width, key_dim, value_dim
+    kept, operations = (
+        f(*shape) for f in (complexity.break_even_frames_kept, complexity.break_even_frames)
+    )
+    space_time, context = SpaceTime(), GlobalContext()
+    key, value = (torch.zeros(1, dim, height, width) for dim in (key_dim, value_dim))
+    for frames in range(1, 9):
+        space_time.write(key, value)
+        context.write(key, value)
+        assert (space_time.nbytes < context.nbytes) == (frames < kept)
+    if operations == math.inf:
+        assert kept >= 1
+    else:
+        assert 1 / operations == pytest.approx(1 / kept - 1)
+    alive = complexity.break_even_frames_alive(*shape)
+    stm = complexity.stm_read_bytes(height, width, alive, key_dim, value_dim)
+    assert stm == pytest.approx(complexity.gc_read_bytes(*shape)) and alive < kept
+
+
 def test_map_size_covers_inputs_that_are_not_multiples_of_the_stride():
     assert complexity.map_size(384, 384) == (24, 24)
     assert complexity.map_size(480, 854) == (30, 54)
@@ -109,6 +135,35 @@ def test_table_2_counts_the_real_networks():
     rows = complexity.table_2()
     assert rows == [(512, 128, 38_922_434), (512, 512, 46_001_090)]
     assert [f"{count // 10**6} M" for *_, count in rows] == ["38 M", "46 M"]  # rounded down
+
+
+@pytest.mark.parametrize("first,second", [
+    ({"key_dim": 512, "value_dim": 128}, {"key_dim": 512}),  # C_key and C_value swapped
+    ({"value_dim": 128}, {"key_dim": 512, "value_dim": 512}),  # values as wide as keys
+    ({"local_dim": 128}, {"key_dim": 512, "local_dim": 512}),
+    ({"local_dim": 256}, {"key_dim": 512, "local_dim": 256}),
+    ({"decoder_dim": 128}, {"key_dim": 512, "decoder_dim": 128}),
+    ({"trunk": "resnet18"}, {"key_dim": 512, "trunk": "resnet18"}),
+])  # fmt: skip
+def test_other_readings_do_not_give_table_2(first, second):
+    counts = [complexity.parameters(dataclasses.replace(PAPER, **s)) for s in (first, second)]
+    assert [count // 10**6 for count in counts] != [38, 46]
+
+
+def test_table_2_decides_the_heads():
+    """By the layers' shapes: what the two counts leave of each reading of section 3.2."""
+    (*_, narrow), (*_, broad) = complexity.table_2()
+    head = {c: 3 * 3 * 1024 * c + c for c in (128, 512)}  # a 3x3 convolution from res4
+    assert broad - narrow == 2 * (head[512] - head[128])  # key and query grow, nothing else
+
+    def fits(less):
+        return [(narrow - less[0]) // 10**6, (broad - less[1]) // 10**6] == [38, 46]
+
+    assert fits((0, 0))
+    assert not fits((head[128], head[512]))  # one head for key and query
+    assert not fits((head[512] + 2304 * 512,) * 2)  # no local feature, nor its way to 256
+    assert not fits((128 + 128 + 512 + 512, 512 * 4))  # heads without biases
+    assert fits((-7 * 7 * 64,) * 2)  # one more input channel, as in STM's code: cannot be told
 
 
 def test_command_prints_markdown_tables(capsys):
