@@ -89,23 +89,26 @@ def hard_pixel_cross_entropy(logits, truth, share):
 
 
 def dice_loss(probability, truth):
-    """1 - 2 |P T| / (|P| + |T|) with soft P: the region term. (N, S, S), (N, S, S)."""
-    overlap = (probability * truth).sum(dim=(1, 2))
-    size = probability.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))
-    return (1 - (2 * overlap + 1) / (size + 1)).mean()  # +1: two empty masks agree
+    """1 - 2 |P T| / (|P| + |T|) with soft P: the region term. (..., S, S), (..., S, S) -> (...)."""
+    overlap = (probability * truth).sum(dim=(-2, -1))
+    size = probability.sum(dim=(-2, -1)) + truth.sum(dim=(-2, -1))
+    return 1 - (2 * overlap + 1) / (size + 1)  # +1: two empty masks agree
 
 
 def clip_loss(logits, masks, stage):
-    """Loss of logits (B, T - 1, O + 1, S, S) against masks (B, T, O, S, S), frames 2 to T."""
+    """Loss of logits (B, T - 1, O + 1, S, S) against masks (B, T, O, S, S), frames 2 to T.
+
+    Every clip counts the same, however many objects it has.
+    """
     logits, there = logits.float(), in_first_frame(masks)  # (B, O)
     truth = masks[:, 1:] * there[:, None, :, None, None]  # what came later is background
     numbers = torch.arange(1, masks.shape[2] + 1, device=masks.device)
     classes = (truth * numbers[:, None, None]).sum(dim=2)  # (B, T - 1, S, S)
     loss = hard_pixel_cross_entropy(logits.flatten(0, 1), classes.flatten(0, 1), stage.hard_pixels)
     if stage.region:
-        soft = logits.softmax(dim=2)[:, :, 1:].transpose(1, 2)[there]  # (N, T - 1, S, S)
-        region = dice_loss(soft.flatten(0, 1), truth.transpose(1, 2)[there].flatten(0, 1))
-        loss = loss + stage.region * region
+        region = dice_loss(logits.softmax(dim=2)[:, :, 1:], truth).mean(dim=1)  # (B, O)
+        share = there / there.sum(dim=1, keepdim=True)  # of each object in its clip
+        loss = loss + stage.region * (share * region).sum(dim=1).mean()
     return loss
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -75,13 +77,14 @@ def test_dice():
     """Zero for a perfect mask and for two empty ones, near one for a miss; soft by the formula."""
     logits, truth = fake_logits(1)
     nothing = torch.zeros_like(truth)
-    assert train.dice_loss(truth, truth).item() == pytest.approx(0, abs=1e-9)
-    assert train.dice_loss(1 - truth, truth).item() > 0.9
-    assert train.dice_loss(nothing, nothing).item() == pytest.approx(0, abs=1e-9)
+    zeros = torch.zeros(3, dtype=torch.float64)
+    torch.testing.assert_close(train.dice_loss(truth, truth), zeros, rtol=0, atol=1e-9)
+    torch.testing.assert_close(train.dice_loss(nothing, nothing), zeros, rtol=0, atol=1e-9)
+    assert (train.dice_loss(1 - truth, truth) > 0.9).all()
     soft = torch.sigmoid(logits[:, 0])
     p, t = soft.numpy(), truth.numpy()
     wanted = [1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) for a, b in zip(p, t)]
-    assert train.dice_loss(soft, truth).item() == pytest.approx(np.mean(wanted), rel=1e-12)
+    assert train.dice_loss(soft, truth).tolist() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_batch_J():
@@ -101,13 +104,13 @@ def test_clip_loss(stage):
     """By loops: the paper's loss; an object that comes later is background, one absent nothing."""
     logits, masks = fake_clip()
     pixels, regions = [], []
-    for clip, objects in ((0, [0]), (1, [0, 1])):
+    for clip, objects in ((0, [0, 0]), (1, [0, 1])):  # twice: both clips count the same
         for t in range(2):
             probability = logits[clip, t].double().softmax(dim=0)  # (4, 8, 8)
             left = torch.ones(8, 8).bool()
             for o in objects:
                 mask = masks[clip, t + 1, o].bool()
-                pixels += probability[o + 1][mask].log().neg().tolist()
+                pixels += probability[o + 1][mask & left].log().neg().tolist()
                 left &= ~mask
                 overlap = 2 * probability[o + 1][mask].sum() + 1
                 regions.append(1 - overlap / (probability[o + 1].sum() + mask.sum() + 1))
@@ -310,3 +313,28 @@ def test_init_and_bad_settings(data, tmp_path):
         run(data, tmp_path / "d", config="paper")
     with pytest.raises(BadInput, match="no-such-folder"):
         run(tmp_path / "no-such-folder", tmp_path / "e")
+
+
+# ---- several processes -------------------------------------------------------------------------
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    """The same clips, shared: the weights move as in one process, to rounding."""
+    start = run(data, tmp_path / "start", clips=2)
+    options = ["--config", "smoke", "--stage", "embedded", "--clips", "12", "--workers", "0"]
+    options += ["--init", str(tmp_path / "start/last.safetensors"), "--data", str(data)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1",
+              "--num_cpu_threads_per_process", "1", "--mixed_precision", "no"]  # fmt: skip
+    ends = []
+    for count in ("1", "2"):
+        out = tmp_path / count
+        done = subprocess.run(
+            [*launch, "--num_processes", count, "-m", "gcvos_mini.train", *options, "--out", out],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        ends.append(read_weights(out / "last.safetensors")[0])
+        assert len((out / "log.csv").read_text().split()) == 7
+    names = [name for name, tensor in start.items() if tensor.is_floating_point()]
+    one, two = (torch.cat([(e[n] - start[n]).flatten() for n in names]) for e in ends)
+    assert one.norm() > 0 and (one - two).norm() < 0.05 * one.norm()
