@@ -214,6 +214,10 @@ _SERIES = ("#2166ac", "#b2182b", "#e08214", "#1b7837")  # blue, red, orange, gre
 _AXIS = (150, 150, 150)
 
 
+def _number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def curves(series, size, length):
     """Lines over frame numbers, from zero up, as an image of `size` (width, height).
 
@@ -237,9 +241,9 @@ def curves(series, size, length):
     drawing, font = Image.fromarray(image), ImageFont.load_default(size=13)
     draw = ImageDraw.Draw(drawing)
     for row, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=False)):
-        draw.text((left, 2 + 16 * row), f"{name}: {values[-1]:,.4g}", fill=colour, font=font)
+        draw.text((left, 2 + 16 * row), f"{name}: {_number(values[-1])}", fill=colour, font=font)
     draw.text((left, bottom + 2), "0", fill=_INK, font=font)
-    draw.text((right, top - 1), f"{highest:,.3g}", fill=_INK, font=font, anchor="rd")
+    draw.text((right, top - 1), _number(highest), fill=_INK, font=font, anchor="rd")
     draw.text((right, bottom + 2), f"frame {length}", fill=_INK, font=font, anchor="ra")
     return np.asarray(drawing)
 
@@ -256,7 +260,8 @@ def render_swap(history, length, panel=256):
     """The live swap: masks under each memory, where they differ, seconds and bytes so far.
 
     history: what benchmark.live_swap has yielded, at least one; length: frames in the video;
-    panel: width in pixels that a frame is enlarged to, by a whole factor.
+    panel: width in pixels that a frame is enlarged to, by a whole factor. A time is drawn as the
+    median of the last five frames: other work on the machine is no news about a memory.
     """
     now = history[-1]
     images = [overlay(now.frame, mask) for mask in now.masks.values()]
@@ -267,13 +272,16 @@ def render_swap(history, length, panel=256):
     labels = [f"{name}, frame {now.index}" for name in now.masks]
     labels.append(f"pixels that differ: {apart:.0f} of {now.frame[..., 0].size:,}")
     size = images[0].shape[1], max(images[0].shape[0], 150)
-    for label, field, unit in [
-        ("whole step, ms", "step_seconds", 1e-3),
-        ("write and read, ms", "memory_seconds", 1e-3),
-        ("state, KiB", "nbytes", 1024),
+    for label, field, unit, width in [
+        ("whole step, ms", "step_seconds", 1e-3, 5),
+        ("write and read, ms", "memory_seconds", 1e-3, 5),
+        ("state, KiB", "nbytes", 1024, 1),
     ]:
-        rows = [getattr(swapped, field) for swapped in history]
-        series = {name: [row[name] / unit for row in rows] for name in now.masks}
+        series = {}
+        for name in now.masks:
+            values = np.array([getattr(swapped, field)[name] for swapped in history]) / unit
+            ends = range(1, len(values) + 1)
+            series[name] = [np.median(values[max(0, end - width) : end]) for end in ends]
         images.append(curves(series, size, length - 1))
         labels.append(label)
     return contact_sheet(images, 3, labels)
@@ -318,20 +326,22 @@ def render_equivalence(setting, result, seconds=None):
 
 def _draw_break_even(figure, setting):
     """Operations (q k^T) v / q (k^T v) over (HW, T), and the lines where the two cost the same."""
+    from matplotlib import colormaps
+
     from gcvos_mini import complexity
-    from gcvos_mini.benchmark import DTYPES, counted_bytes, counted_operations
+    from gcvos_mini.benchmark import counted_bytes, counted_operations
 
     dims = setting.key_dim, setting.value_dim
     pixels, frames = np.geomspace(1, 1024, 160), np.geomspace(1, 64, 100)
     context, similarity = counted_operations(pixels, 1, frames[:, None], *dims)
     axes = figure.subplots()
-    shades = axes.pcolormesh(pixels, frames, np.log10(similarity / context), cmap="RdBu",
-                             vmin=-2, vmax=2, shading="nearest", rasterized=True)  # fmt: skip
+    bands = colormaps["RdBu"].resampled(16)  # steps of a quarter of a decade
+    shades = axes.pcolormesh(pixels, frames, np.log10(similarity / context), cmap=bands,
+                             vmin=-2, vmax=2, shading="nearest")  # fmt: skip
     fine = np.geomspace(1, 1024, 4000)  # the line at once goes up almost vertically
     at_once = [complexity.break_even_frames(1, n, *dims) for n in fine]
     stream = [complexity.break_even_frames_running(1, n, *dims) for n in fine]
-    size = DTYPES[setting.dtype].itemsize
-    context, similarity = counted_bytes(pixels, 1, frames[:, None], *dims, size)
+    context, similarity = counted_bytes(pixels, 1, frames[:, None], *dims, 1)  # any dtype: a ratio
     axes.contour(pixels, frames, np.log(similarity / context), [0], colors="#1b7837",
                  linestyles="--")  # fmt: skip
     axes.plot(fine, at_once, color="black", lw=2, label="operations equal, all T at once")

@@ -112,14 +112,24 @@ def ticks(monkeypatch):
     monkeypatch.setattr(benchmark, "clock", lambda device="cpu": float(next(count)))
 
 
-def test_bracketings_are_timed_in_turns_without_the_warm_up(ticks, monkeypatch):
-    order = []
-    for name in ("context_first", "similarity_first"):
-        monkeypatch.setattr(benchmark, name, lambda *tensors, name=name: order.append(name))
-    assert benchmark.time_bracketings(Setting(), runs=3, limit=1e9) == (1, 1)
-    assert order == ["context_first", "similarity_first"] * 4
+def test_bracketings_are_timed_in_turns_without_the_warm_up(monkeypatch):
+    """First calls take 50 s and 60 s, all others 1 s and 3 s."""
+    now, order = [0.0], []
+    monkeypatch.setattr(benchmark, "clock", lambda: now[0])
+
+    def pretend(name, first, later):
+        def bracketing(*tensors):
+            now[0] += later if name in order else first
+            order.append(name)
+
+        monkeypatch.setattr(benchmark, name, bracketing)
+
+    pretend("context_first", 50, 1)
+    pretend("similarity_first", 60, 3)
+    assert benchmark.time_bracketings(Setting(), runs=1, limit=1e9) == (1, 3)
+    assert order == ["context_first", "similarity_first"] * 2
     order.clear()
-    assert benchmark.time_bracketings(Setting(), runs=3, limit=0) == (1, 1)
+    assert benchmark.time_bracketings(Setting(), runs=5, limit=100) == (50, 60)
     assert len(order) == 2  # too slow for a second turn: the warm-up is what there is
 
 

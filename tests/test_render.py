@@ -302,7 +302,8 @@ def test_render_swap_shows_both_masks_what_differs_and_three_charts(history, fra
     assert (cells[2][::2, ::2] == render.differing(frame, list(masks.values()))).all()
     lower = image[4 + tall : 154 + tall]
     for left, unit in [(4, 1000), (88, 1000), (172, 1 / 1024)]:  # ms, ms, KiB
-        series = {"gc": [unit] * 3, "stm": [unit, 2 * unit, 3 * unit]}
+        stm = [1, 2, 3] if unit < 1 else [1, 1.5, 2]  # times are medians of up to five
+        series = {"gc": [unit] * 3, "stm": [unit * value for value in stm]}
         assert (lower[:, left : left + 80] == render.curves(series, (80, 150), 8)).all()
 
 
