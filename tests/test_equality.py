@@ -12,7 +12,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from gcvos_mini.memory import GlobalContext, SpaceTime
@@ -32,7 +32,14 @@ videos = st.fixed_dictionaries({
 })  # fmt: skip
 bracketings = pytest.mark.parametrize("name", MEMORIES)
 normalizations = pytest.mark.parametrize("normalization", ["none", "mean"])
-drawn = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+drawn = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],  # the loops are slow: a failure is not explained
+    report_multiple_bugs=False,
+)
 
 
 def features(shape, seed, dtype, positive, device="cpu"):
