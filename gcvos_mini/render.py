@@ -303,20 +303,20 @@ def render_equivalence(setting, result, seconds=None):
     _draw_break_even(plane, setting)
     both = [
         (f"relative error in {setting.dtype}; of one against the other {result.difference:.0e}",
-         (result.context_error, result.similarity_error), "{:.1e}"),
+         (result.context_error, result.similarity_error), "{:.1e}".format),
         ("multiply-accumulates, millions",
-         (result.context_operations / 1e6, result.similarity_operations / 1e6), "{:,.2f}"),
+         (result.context_operations / 1e6, result.similarity_operations / 1e6), "{:,.2f}".format),
         ("most bytes alive, KiB",
-         (result.context_bytes / 1024, result.similarity_bytes / 1024), "{:,.0f}"),
+         (result.context_bytes / 1024, result.similarity_bytes / 1024), "{:,.0f}".format),
     ]  # fmt: skip
     if seconds is None:
-        both.append(("milliseconds: not measured", (0, 0), ""))
+        both.append(("milliseconds: not measured", (0, 0), lambda value: ""))
     else:
-        both.append(("milliseconds, median", [1e3 * s for s in seconds], "{:,.3g}"))
-    for axes, (title, values, form) in zip(bars.subplots(4, 1), both, strict=True):
+        both.append(("milliseconds, median", [1e3 * s for s in seconds], _number))
+    for axes, (title, values, written) in zip(bars.subplots(4, 1), both, strict=True):
         axes.barh([1, 0], values, color=["#92c5de", "#f4a582"])
         for y, name, value in zip((1, 0), ("q (k\u1d40v)", "(q k\u1d40) v"), values, strict=True):
-            axes.text(0, y, f" {name}  " + form.format(value), va="center", fontsize=9)
+            axes.text(0, y, f" {name}  " + written(value), va="center", fontsize=9)
         axes.set(xlim=(0, max(values) * 1.02 or 1), xticks=[], yticks=[])
         axes.set_title(title, fontsize=9, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
