@@ -198,8 +198,7 @@ def live_swap(network, frames, first_mask, memories=("gc", "stm-linear"), height
     Each memory has a segmenter of its own, which feeds its own masks back. Raises BadInput as
     VideoSegmenter does, ValueError on an unknown memory.
     """
-    normalization = network.config.normalization
-    timed = {name: Timed(make_memory(name, normalization)) for name in memories}
+    timed = {name: Timed(make_memory(name, network.config)) for name in memories}
     runs = {name: VideoSegmenter(network, memory, height=height) for name, memory in timed.items()}
     for index, frame in enumerate(frames):
         masks, memory_seconds, step_seconds = {}, {}, {}

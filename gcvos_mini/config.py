@@ -49,6 +49,7 @@ class Config:
     decoder_dim: int  # the feature is compressed to this many channels
     normalization: str  # of the frame context: "none" is eq. 1 as printed, see memory.py
     stages: dict[str, Stage]
+    first_share: float = 0.0  # of the first frame in what is read; 0 is eq. 2, see memory.py
     height: int | None = None  # pixels at which frames are segmented; None: their own
 
     @property

@@ -13,6 +13,9 @@ The paper's eq. 1 does not normalise the sum over positions. `normalization` nam
     "mean"     the sum divided by the number of positions H W: the same at any resolution
     "softmax"  efficient attention: each key channel softmaxed over the positions of its frame,
                each query softmaxed over its channels
+
+The mean of eq. 2 gives all frames the same weight, though only the first has a true mask.
+`first_share` keeps that frame's context apart, to be that share of what is read; 0 is eq. 2.
 """
 
 import math
@@ -40,22 +43,31 @@ def _check_write(key, value):
         raise ValueError(f"key {tuple(key.shape)} and value {tuple(value.shape)} differ in size")
 
 
+def _check_share(first_share):
+    if not 0 <= first_share <= 1:
+        raise ValueError(f"first_share {first_share}: want a share in [0, 1]")
+
+
 class GlobalContext:
     """The global context module: a state of (B, C_key, C_value), however long the video.
 
-    Raises ValueError on shapes that do not fit, or on a read before the first write.
+    With a `first_share` above 0 the state is two such matrices. Raises ValueError on shapes that do
+    not fit, or on a read before the first write.
     """
 
-    def __init__(self, normalization="none"):
+    def __init__(self, normalization="none", first_share=0.0):
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization {normalization!r}: choose from {NORMALIZATIONS}")
+        _check_share(first_share)
         self.normalization = normalization
+        self.first_share = first_share
         self.context = None  # G_t, (B, C_key, C_value), float32
+        self.first = None  # C_1, kept where first_share asks for it
         self.frames = 0  # t
 
     @property
     def nbytes(self):
-        return 0 if self.context is None else self.context.nbytes
+        return sum(x.nbytes for x in (self.context, self.first) if x is not None)
 
     def frame_context(self, key, value):
         """C_t of one frame, (B, C_key, C_value): each key channel weighs all positions (eq. 1)."""
@@ -70,6 +82,8 @@ class GlobalContext:
         with torch.autocast(key.device.type, enabled=False):
             new = self.frame_context(key, value)
         old = torch.zeros_like(new) if self.context is None else self.context
+        if self.first_share and self.first is None:
+            self.first = new
         self.frames += 1
         # eq. 2, G_t = (t-1)/t G_{t-1} + 1/t C_t, as a step towards C_t (Welford): the newest share
         # is computed by itself, so it is not lost when (t-1)/t rounds to 1 (notebook 03).
@@ -78,7 +92,8 @@ class GlobalContext:
     def remove(self, key, value):
         """Take a written frame out again: the mean of the others, to rounding.
 
-        Raises ValueError where fewer than two frames are left.
+        A first frame that is kept apart (`first_share`) stays there. Raises ValueError where fewer
+        than two frames are left.
         """
         if self.frames < 2:
             raise ValueError(f"{self.frames} frames in the context: cannot take one out")
@@ -94,7 +109,10 @@ class GlobalContext:
             q = _flat(query)  # (B, C_key, HW)
             if self.normalization == "softmax":
                 q = q.softmax(dim=1)
-            read = self.context.transpose(1, 2) @ q  # eq. 3: R_t = q(X_t) G_t, (B, C_value, HW)
+            context = self.context
+            if self.first_share:
+                context = torch.lerp(context, self.first, self.first_share)
+            read = context.transpose(1, 2) @ q  # eq. 3: R_t = q(X_t) G_t, (B, C_value, HW)
         return _unflat(read, query)
 
 
@@ -103,15 +121,20 @@ class SpaceTime:
 
     With `softmax=True` the weights of all stored positions are softmax(q . k / sqrt(C_key)).
     With `softmax=False` they are q . k / T, which makes it the same operator as GlobalContext with
-    the same normalization ("none" or "mean"): only the order of the products differs (notebook 04).
-    Raises ValueError on shapes that do not fit, or on a read before the first write.
+    the same normalization ("none" or "mean") and the same `first_share`: only the order of the
+    products differs (notebook 04). Raises ValueError on shapes that do not fit, or on a read before
+    the first write.
     """
 
-    def __init__(self, softmax=True, normalization="none"):
+    def __init__(self, softmax=True, normalization="none", first_share=0.0):
         if normalization not in ("none", "mean"):
             raise ValueError(f"normalization {normalization!r}: SpaceTime has 'none' and 'mean'")
+        if softmax and first_share:
+            raise ValueError(f"first_share {first_share}: only without the softmax")
+        _check_share(first_share)
         self.softmax = softmax
         self.normalization = normalization
+        self.first_share = first_share
         self.keys = self.values = None  # (B, C_key, THW), (B, C_value, THW)
         self.frames = 0  # T
 
@@ -133,8 +156,12 @@ class SpaceTime:
         similarity = self.keys.transpose(1, 2) @ _flat(query)  # (B, THW, HW)
         if self.softmax:
             return (similarity / math.sqrt(query.shape[1])).softmax(dim=1)
-        positions = self.keys.shape[2]  # THW
-        return similarity / (positions if self.normalization == "mean" else self.frames)
+        positions = self.keys.shape[2] // self.frames  # HW
+        share = similarity.new_full((self.frames,), (1 - self.first_share) / self.frames)  # (T,)
+        share[0] += self.first_share
+        if self.normalization == "mean":
+            share = share / positions
+        return similarity * share.repeat_interleave(positions)[:, None]
 
     def read(self, query):
         with torch.autocast(query.device.type, enabled=False):
@@ -184,15 +211,17 @@ class PixelAdaptive:
         return self.store.read(query)
 
 
-def make_memory(name, normalization="none"):
+def make_memory(name, config=None):
     """A fresh memory by its command-line name: "gc", "stm", "stm-linear" or "pam".
 
-    `normalization` is that of the trained network (Config.normalization). ValueError otherwise.
+    The linear ones take `normalization` and `first_share` from the network's Config, if given one.
+    Raises ValueError on another name.
     """
+    linear = (config.normalization, config.first_share) if config else ("none", 0.0)
     makers = {
-        "gc": lambda: GlobalContext(normalization),
+        "gc": lambda: GlobalContext(*linear),
         "stm": lambda: SpaceTime(softmax=True),
-        "stm-linear": lambda: SpaceTime(softmax=False, normalization=normalization),
+        "stm-linear": lambda: SpaceTime(False, *linear),
         "pam": PixelAdaptive,
     }
     if name not in makers:

@@ -84,8 +84,7 @@ class VideoSegmenter:
             raise BadInput("first mask has no object: paint at least one pixel with an id 1..254")
         self.shape = mask.shape
         name = self.memory_choice
-        normalization = self.model.config.normalization
-        self.memory = make_memory(name, normalization) if isinstance(name, str) else name
+        self.memory = make_memory(name, self.model.config) if isinstance(name, str) else name
         self.frames = 0
         objects = np.stack([mask == i for i in self.ids]).astype(np.float32)  # (O, H, W)
         objects = torch.from_numpy(objects).to(self.device)

@@ -52,7 +52,7 @@ class ClipSegmenter(nn.Module):
         masks[:, 0] is looked at: an object whose first mask is empty is not there.
         """
         clip, number = in_first_frame(masks).nonzero(as_tuple=True)  # (N,) of all N objects
-        memory = make_memory(self.memory, self.network.config.normalization)
+        memory = make_memory(self.memory, self.network.config)
         mask, logits = masks[clip, 0, number][:, None], []  # (N, 1, S, S)
         for t in range(1, frames.shape[1]):
             memory.write(*self.network.memorize(frames[clip, t - 1], mask))

@@ -5,12 +5,15 @@ size of what is summed. A sum itself may cancel to nothing, and then has no rela
 """
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcvos_mini.config import MINI
 from gcvos_mini.memory import GlobalContext, PixelAdaptive, SpaceTime, make_memory
 
 LIMITS = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -68,6 +71,31 @@ def test_both_linear_reads_equal_the_loops(shape, seed, dtype, normalization):
         read = written(memory, *frames[:2]).read(frames[2])
         assert read.dtype == dtype
         assert (read - expected).norm() < LIMITS[dtype] * size
+
+
+@on_random_shapes
+@given(shapes, seeds, dtypes, normalizations, st.floats(0, 1))
+def test_a_share_of_the_first_frame(shape, seed, dtype, normalization, share):
+    """Both linear reads: that share of the first frame's own read, the rest of the mean's."""
+    keys, values, query = features(shape, seed, dtype)
+    positions = shape[-2] * shape[-1] if normalization == "mean" else 1
+    mean = loops(keys, values, query, shape[0] * positions)
+    first = loops(keys[:1], values[:1], query, positions)
+    expected = share * first + (1 - share) * mean
+    size = loops(*(x.abs() for x in (keys, values, query)), positions).norm()
+    for memory in GlobalContext(normalization, share), SpaceTime(False, normalization, share):
+        read = written(memory, keys, values).read(query)
+        assert (read - expected).norm() < LIMITS[dtype] * size
+
+
+def test_the_first_frame_stays_when_it_is_taken_out_of_the_mean():
+    keys, values, query = features((3, 1, 4, 5, 2, 3))
+    memory = written(GlobalContext("mean", 0.25), keys, values)
+    assert memory.nbytes == 2 * written(GlobalContext("mean"), keys, values).nbytes
+    memory.remove(keys[0], values[0])
+    rest = written(GlobalContext("mean"), keys[1:], values[1:]).read(query)
+    first = written(GlobalContext("mean"), keys[:1], values[:1]).read(query)
+    torch.testing.assert_close(memory.read(query), 0.25 * first + 0.75 * rest)
 
 
 @on_random_shapes
@@ -388,3 +416,17 @@ def test_unknown_names_are_refused():
         SpaceTime(normalization="softmax")
     with pytest.raises(ValueError, match="share 0"):
         PixelAdaptive(share=0)
+    for memory in GlobalContext, partial(SpaceTime, False):
+        with pytest.raises(ValueError, match=r"first_share 1\.5: want a share in \[0, 1\]"):
+            memory("mean", 1.5)
+    with pytest.raises(ValueError, match=r"first_share 0\.5: only without the softmax"):
+        SpaceTime(first_share=0.5)
+
+
+def test_a_networks_settings_reach_the_linear_memories():
+    config = replace(MINI, normalization="mean", first_share=0.3)
+    for name in ("gc", "stm-linear"):
+        memory = make_memory(name, config)
+        assert (memory.normalization, memory.first_share) == ("mean", 0.3)
+        assert (make_memory(name).normalization, make_memory(name).first_share) == ("none", 0)
+    assert make_memory("stm", config).softmax and not make_memory("stm-linear", config).softmax
