@@ -263,4 +263,4 @@ def shape_shifter(rng):
 VAL = {"two-friends": two_friends, "leaves-and-returns": leaves_and_returns,
        "look-alikes": look_alikes, "behind-the-fence": behind_the_fence, "sunset": sunset,
        "approach": approach, "crossing": crossing, "shape-shifter": shape_shifter}
-TRAIN = {f"train-{i:02d}": varied for i in range(32)}
+TRAIN = {f"train-{i:03d}": varied for i in range(160)}

@@ -29,6 +29,7 @@ def changed(a, b):
         ("value_dim", 512),
         ("decoder_dim", 256),  # "compressed to have 256 channels"
         ("normalization", "none"),  # eq. 1 as printed
+        ("first_share", 0.0),  # eq. 2 as printed
     ],
 )
 def test_section_3_2(field, printed):

@@ -18,7 +18,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.metrics import region_similarity
 
 HEIGHT = 60
-CLIPS = ["crossing", "train-03"]
+CLIPS = ["crossing", "train-003"]
 
 
 def files(root):
@@ -60,9 +60,9 @@ def test_same_seed_same_bytes_and_another_seed_others(data, tmp_path):
 
 
 def test_a_clip_rendered_alone_is_the_one_of_the_set(data, tmp_path):
-    alone = files(small(tmp_path / "alone", ["train-03"]))   # second in the set
-    toy.render_clip(tmp_path / "bare", "train-03", HEIGHT, 3)
-    same = {name: content for name, content in files(data).items() if "/train-03/" in name}
+    alone = files(small(tmp_path / "alone", ["train-003"]))   # second in the set
+    toy.render_clip(tmp_path / "bare", "train-003", HEIGHT, 3)
+    same = {name: content for name, content in files(data).items() if "/train-003/" in name}
     assert len(same) == 6
     assert {name: alone[name] for name in same} == same
     assert files(tmp_path / "bare") == same
@@ -76,7 +76,7 @@ def test_a_longer_clip_starts_with_the_shorter_one(data):
 
 
 def test_layout_is_davis_2017(data):
-    for split, name in (("val", "crossing"), ("train", "train-03")):
+    for split, name in (("val", "crossing"), ("train", "train-003")):
         (sequence,) = load_split(data, 2017, split)
         assert sequence.name == name
         assert [p.name for p in sequence.frames] == ["00000.jpg", "00001.jpg", "00002.jpg"]
@@ -87,9 +87,9 @@ def test_layout_is_davis_2017(data):
             assert image.getpalette()[:12] == PALETTE[:12]
 
 
-def test_the_default_set_has_32_and_8_clips_of_24_and_40_frames():
-    assert (len(toy.TRAIN), len(toy.VAL)) == (32, 8)
-    assert toy.FRAMES == {"train": 24, "val": 40}
+def test_the_default_set_has_160_and_8_clips_of_6_and_40_frames():
+    assert (len(toy.TRAIN), len(toy.VAL)) == (160, 8)
+    assert toy.FRAMES == {"train": 6, "val": 40}
     assert {toy.find_clip(n).split for n in toy.VAL} == {"val"}
     assert {toy.find_clip(n).split for n in toy.TRAIN} == {"train"}
     assert len(list(toy.clip_frames("approach", 24))) == 40

@@ -23,7 +23,7 @@ STAGE = SMOKE.stages["embedded"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    names = ["train-00", "train-01", "crossing"]
+    names = ["train-000", "train-001", "crossing"]
     return toy.render(tmp_path_factory.mktemp("toy") / "set", 0, 64, names, 6, progress=False)
 
 
