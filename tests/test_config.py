@@ -80,7 +80,7 @@ def test_paper_uses_a_spline_in_the_stills_stage():
 def test_mini_differs_from_paper_only_where_intended():
     assert changed(PAPER, MINI) == {
         "name", "trunk", "key_dim", "value_dim", "local_dim", "decoder_dim", "normalization",
-        "stages", "height",
+        "stages", "height", "first_share",
     }  # fmt: skip
     both = {
         "epochs", "clips_per_epoch", "batch", "crop", "learning_rate", "trunk_learning_rate",
@@ -93,6 +93,7 @@ def test_mini_differs_from_paper_only_where_intended():
 def test_smoke_is_mini_made_tiny():
     assert changed(MINI, SMOKE) == {
         "name", "key_dim", "value_dim", "local_dim", "decoder_dim", "stages", "height",
+        "first_share",
     }  # fmt: skip
     assert count(SMOKE) < count(MINI)
     for stage in SMOKE.stages.values():
