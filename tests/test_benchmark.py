@@ -153,9 +153,10 @@ def clip():
 def state_bytes(objects, positions, frames, config):
     """Bytes of the float32 state of each memory after `frames` writes, from shapes alone."""
     dims = config.key_dim + config.value_dim
+    matrices = 2 if config.first_share else 1  # the first frame's context may be kept apart
     kept = positions + (frames - 1) * round(0.1 * positions)  # SwiftNet's: a tenth of each new one
     return {
-        "gc": 4 * objects * config.key_dim * config.value_dim,
+        "gc": 4 * objects * config.key_dim * config.value_dim * matrices,
         "stm": 4 * objects * positions * frames * dims,
         "stm-linear": 4 * objects * positions * frames * dims,
         "pam": 4 * objects * kept * dims,
