@@ -260,6 +260,7 @@ def train(
         settings = dataclasses.replace(
             settings, learning_rate=learning_rate, trunk_learning_rate=learning_rate
         )
+    cv2.setNumThreads(1)  # the cores belong to the network; before any worker is forked
     accelerator = Accelerator(split_batches=True)
     set_seed(seed)
     dataset = TrainingClips(settings, data, total=1, seed=seed)
@@ -276,10 +277,7 @@ def train(
         done, spent = load_state(out / "state.safetensors", network, optimizer, run)
     out.mkdir(parents=True, exist_ok=True)
     ahead = Subset(dataset, range(done * settings.batch, steps * settings.batch))
-    loader = DataLoader(
-        ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0,
-        worker_init_fn=lambda _: cv2.setNumThreads(1),  # the cores belong to the network
-    )  # fmt: skip
+    loader = DataLoader(ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(
         ClipSegmenter(network, memory), optimizer, loader
     )
