@@ -1,4 +1,4 @@
-"""Sentences of the paper that its own tables settle, and three that a few lines can.
+"""Sentences of the paper that its own tables settle, and two that a few lines can.
 
 Tables 3 and 4 are quoted as printed; nobody measured them here. None stands for a dash.
 """
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcvos_mini import benchmark, load_model
+from gcvos_mini import load_model
 from gcvos_mini.complexity import map_size
 from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.segment import VideoSegmenter
@@ -87,13 +87,6 @@ def test_the_context_is_smaller_than_the_keys_and_values_of_one_frame(size, time
 
     assert share(*map_size(*size)) == pytest.approx(times, abs=0.05)
     assert share(5, 5) < 1
-
-
-def test_the_order_of_GC_is_faster_at_the_size_of_table_1():
-    """Eight frames at once: five times fewer operations, and some of that in seconds."""
-    setting = benchmark.Setting(8, 24, 24, key_dim=128, value_dim=512)
-    context_first, similarity_first = benchmark.time_bracketings(setting)
-    assert context_first < similarity_first
 
 
 def test_masks_of_doubles_are_exchanged_and_those_of_unlike_objects_are_not():
