@@ -28,8 +28,9 @@ run: .venv/ready
 	    --checkpoint runs/mini/last.safetensors --out runs/mini/eval
 	$(PY) -m gcvos_mini.evaluate --data runs/embedded --year 2017 --split val \
 	    --checkpoint first-mask --out runs/mini/copy
-	$(MAKE) --no-print-directory notebooks
 	$(PY) -m gcvos_mini.report --run runs/mini --data runs/embedded --out runs/report.html
+	$(MAKE) --no-print-directory notebooks
+	@echo "Look at runs/report.html (scores, masks, key maps) and runs/notebooks/*.html"
 
 notebooks: .venv/ready
 	mkdir -p runs/notebooks

@@ -236,11 +236,11 @@ def test_learns_a_clip_by_heart(data, tmp_path, monkeypatch):
     """Shown nothing but one batch, the network gets it right; and the log says so."""
     get = TrainingClips.__getitem__
     monkeypatch.setattr(TrainingClips, "__getitem__", lambda self, i: get(self, 4 + i % 2))
-    run(data, tmp_path, clips=120, learning_rate=3e-3)
+    run(data, tmp_path, clips=160, learning_rate=3e-3)
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses, J = ([float(row[name]) for row in rows] for name in ("loss", "J"))
-    assert [int(row["step"]) for row in rows] == list(range(1, 61))
+    assert [int(row["step"]) for row in rows] == list(range(1, 81))
     assert np.mean(losses[-5:]) < 0.5 * losses[0] and np.mean(J[-5:]) > 0.5
 
 
