@@ -20,7 +20,7 @@ from typing import Literal
 import cv2
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
+from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from torch import nn
@@ -261,7 +261,7 @@ def train(
             settings, learning_rate=learning_rate, trunk_learning_rate=learning_rate
         )
     cv2.setNumThreads(1)  # the cores belong to the network; before any worker is forked
-    accelerator = Accelerator(split_batches=True)
+    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     set_seed(seed)
     dataset = TrainingClips(settings, data, total=1, seed=seed)
     dataset.total = clips or settings.epochs * (settings.clips_per_epoch or len(dataset.stills))
