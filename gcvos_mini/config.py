@@ -127,7 +127,7 @@ MINI = Config(
             objects=3,
             paste=0.5,
             stills=(0.5, 0.5),
-            interval=(1, 3),
+            interval=(1, 3),  # at most 2 in the six frames of an embedded training clip
             jitter=0.15,
             region=1.0,
         ),
