@@ -2,6 +2,8 @@
 
     python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
     python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
+    python -m gcvos_mini.benchmark keys        how well single key channels find the objects of a split
+    python -m gcvos_mini.benchmark length      scores along a long embedded clip
 
 Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swap` its live swap.
 """
@@ -10,6 +12,8 @@ import copy
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,11 +21,15 @@ from tqdm import tqdm
 
 from gcvos_mini import complexity
 from gcvos_mini.config import MINI, PAPER
+from gcvos_mini.davis import load_split, read_frame, read_sequence_mask, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
+from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
+from gcvos_mini.render import mask_on_map, selectivity
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.toy import clip_frames, width_of
+from gcvos_mini.toy_scenes import VAL
 
 MEMORIES = ("gc", "stm", "stm-linear", "pam")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
@@ -352,10 +360,125 @@ def segment(
     print(complexity.markdown(header, rows))
 
 
+def key_scores(network, sequence, year, memory="gc", height=None):
+    """Selectivity of every key channel for each object: (O, C_key), a mean over frames.
+
+    The keys are those of the masks that the network itself found, the truth only judges them. The
+    first frame, written with its true mask, does not count, nor do frames that do not show an
+    object.
+    """
+    segmenter = VideoSegmenter(network, memory, height=height)
+    segmenter.start(*read_start(sequence, year))
+    scores = []  # (O, C_key) of each frame
+    for path in sequence.frames[1:]:
+        segmenter.step(read_frame(path))
+        if path.stem in sequence.masks:
+            truth = read_sequence_mask(sequence.masks[path.stem], year)
+            size = segmenter.key.shape[:1:-1]  # (w, h)
+            scores.append([
+                selectivity(key.float().cpu().numpy(), mask_on_map(truth == i, size))
+                for i, key in zip(segmenter.ids, segmenter.key)
+            ])  # fmt: skip
+    return np.nanmean(scores, axis=0)
+
+
+def keys(
+    data: Path,
+    year: Literal[2016, 2017] = 2017,
+    split: str = "val",
+    checkpoint: str = "mini",
+    height: int | None = None,
+) -> None:
+    """How well the strength of a single key channel tells object from background, as Markdown.
+
+    AUC is the chance that a random object cell has a stronger key than a random background cell
+    (Fig. 6): 1 for a channel that keeps to the object, 0 for one that keeps off it. The last row
+    is of the one channel that is best, and the one that is lowest, over all objects.
+
+    Args:
+        data: folder of a data set in DAVIS layout.
+        year: 2016, one object (any non-zero value), or 2017, several.
+        split: name of the list of sequences in ImageSets.
+        checkpoint: a shipped network's name, or a safetensors file.
+        height: height in pixels at which the network works; Config.height if not given.
+    """
+    network = load_model(checkpoint, device=best_device())
+    sequences = load_split(data, year, split)
+    scores, rows = [], []
+    for sequence in tqdm(sequences, "keys", unit="sequence", disable=None):
+        found = key_scores(network, sequence, year, height=height)
+        for o, score in enumerate(found, start=1):
+            rows.append((sequence.name, o, *extremes(score)))
+        scores += list(found)
+    bests, lows = zip(*((row[3], row[5]) for row in rows))
+    rows.append(("**mean**", len(rows), "", f"{np.mean(list(map(float, bests))):.3f}", "",
+                 f"{np.mean(list(map(float, lows))):.3f}"))  # fmt: skip
+    rows.append(("**one channel for all**", len(scores), *extremes(np.mean(scores, axis=0))))
+    header = ("sequence", "object", "best channel", "AUC", "lowest channel", "AUC")
+    print(complexity.markdown(header, rows))
+
+
+def extremes(score):
+    """The highest and the lowest of (C_key,): channel, AUC, channel, AUC."""
+    high, low = score.argmax(), score.argmin()
+    return high, f"{score[high]:.3f}", low, f"{score[low]:.3f}"
+
+
+def length(
+    clips: tuple[str, ...] = tuple(VAL),
+    frames: int = 1000,
+    head: int = 100,
+    memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
+    checkpoint: str = "mini",
+) -> None:
+    """J&F along long embedded clips, in the first frames and in all, as Markdown.
+
+    The first and the last frame do not count, as in DAVIS.
+
+    Args:
+        clips: names of embedded clips; all eight of the validation split if none.
+        frames: their length.
+        head: the first frames with which the whole is compared.
+        memory: which memory the network uses.
+        checkpoint: a shipped network's name, or a safetensors file.
+    """
+    at_least(7, frames=frames)
+    at_least(2, head=head)
+    network = load_model(checkpoint, device=best_device())
+    parts = np.linspace(1, frames - 1, 6).astype(int)  # five parts of equal length
+    rows = []
+    for clip in clips:
+        JF = scores_along(network, clip, frames, memory)
+        means = [JF[: head - 1].mean(), JF.mean(), JF.mean() - JF[: head - 1].mean()]
+        means += [JF[a - 1 : b - 1].mean() for a, b in zip(parts[:-1], parts[1:])]
+        rows.append((clip, *means))
+    rows.append(("**mean**", *np.mean([row[1:] for row in rows], axis=0)))
+    rows = [(row[0], *(f"{value:.3f}" for value in row[1:])) for row in rows]
+    fifths = [f"{a} to {b - 1}" for a, b in zip(parts[:-1], parts[1:])]
+    print(complexity.markdown(("clip", f"first {head}", "all", "difference", *fifths), rows))
+
+
+def scores_along(network, clip, frames, memory="gc"):
+    """J&F (T - 2,) of every frame of an embedded clip but the first and the last, over objects."""
+    segmenter = VideoSegmenter(network, memory)
+    scores = []
+    for t, (frame, truth) in enumerate(tqdm(
+        clip_frames(clip, frames=frames), clip, frames, unit="frame", disable=None
+    )):  # fmt: skip
+        if t == 0:
+            segmenter.start(frame, truth)
+        elif t < frames - 1:
+            mask = segmenter.step(frame)
+            both = [np.stack([labels == i for i in segmenter.ids]) for labels in (mask, truth)]
+            scores.append((region_similarity(*both) + boundary_accuracy(*both)).mean() / 2)
+    return np.array(scores)
+
+
 def main():
     import tyro
 
-    tyro.extras.subcommand_cli_from_dict({"memory": memory, "segment": segment})
+    commands = {"memory": memory, "segment": segment, "keys": keys, "length": length}
+    tyro.extras.subcommand_cli_from_dict(commands)
 
 
 if __name__ == "__main__":

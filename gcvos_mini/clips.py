@@ -17,7 +17,9 @@ import torch
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
     check_same_size,
+    find_resolution,
     list_files,
+    load_sequence,
     load_split,
     object_ids,
     read_frame,
@@ -50,8 +52,8 @@ def find_stills(folder):
     return stills
 
 
-def find_data(folders, split="train"):
-    """(stills, videos) in folders of stills or in DAVIS layout.
+def find_data(folders, split="train", without=()):
+    """(stills, videos) in folders of stills or in DAVIS layout, but the sequences of these names.
 
     Every annotated video frame also serves as a still. Raises BadInput on a folder of neither kind.
     """
@@ -60,8 +62,10 @@ def find_data(folders, split="train"):
         if (folder / "images").is_dir() and (folder / "masks").is_dir():
             stills += find_stills(folder)
         elif (folder / "JPEGImages").is_dir():
-            year = 2017 if (folder / "ImageSets" / "2017" / f"{split}.txt").is_file() else 2016
+            year = year_of(folder, split)
             for sequence in load_split(folder, year, split):
+                if sequence.name in without:
+                    continue
                 video = [
                     Still(frame, sequence.masks[frame.stem], year)
                     for frame in sequence.frames
@@ -75,6 +79,30 @@ def find_data(folders, split="train"):
                 "make the embedded clips with python -m gcvos_mini.toy --out DIR"
             )
     return stills, videos
+
+
+def year_of(folder, split="train"):
+    """The year by whose rules the masks of a folder in DAVIS layout are read."""
+    return 2017 if (folder / "ImageSets" / "2017" / f"{split}.txt").is_file() else 2016
+
+
+def held_out(folders, names):
+    """[(Sequence, year)] of the sequences of these names, in any folder that has them.
+
+    Raises BadInput on a name that no folder has.
+    """
+    found = []
+    for name in names:
+        before = len(found)
+        for folder in dict.fromkeys(map(Path, folders)):
+            if not (folder / "JPEGImages").is_dir():
+                continue
+            resolution = find_resolution(folder)
+            if (folder / "JPEGImages" / resolution / name).is_dir():
+                found.append((load_sequence(folder, name, resolution), year_of(folder)))
+        if len(found) == before:
+            raise BadInput(f"{name}: no such sequence in {', '.join(map(str, folders))}")
+    return found
 
 
 def read_pair(still):
@@ -156,19 +184,31 @@ def jitter(rng, frame, strength):
     return np.clip(frame * gain + 255 * (shift - 1), 0, 255).astype(np.uint8)
 
 
+def any_of(rng, groups):
+    """One of any of the groups, all of which are as likely."""
+    group = groups[rng.integers(len(groups))]
+    return group[rng.integers(len(group))]
+
+
 class TrainingClips(torch.utils.data.Dataset):
-    """Clips 0 ... total-1 of a run, for one Stage on folders of data.
+    """Clips 0 ... total-1 of a run, for one Stage on folders of data, some sequences left out.
 
     Raises BadInput where the stage needs videos or stills that the folders lack.
     """
 
-    def __init__(self, stage, folders, total, seed=0):
+    def __init__(self, stage, folders, total, seed=0, without=()):
         self.stage, self.total, self.seed = stage, total, seed
-        self.stills, self.videos = find_data(folders)
-        self.videos = [v for v in self.videos if len(v) >= stage.clip_frames]
+        groups = [[folder] for folder in folders] if stage.folders_alike else [folders]
+        found = [find_data(group, without=without) for group in groups]
+        self.stills = [stills for stills, _ in found if stills]
+        videos = [[v for v in videos if len(v) >= stage.clip_frames] for _, videos in found]
+        self.videos = [group for group in videos if group]
         names = self.names = ", ".join(map(str, folders))
         if stage.stills != (1.0, 1.0) and not self.videos:
-            raise BadInput(f"{names}: no training video; this stage needs a folder in DAVIS layout")
+            raise BadInput(
+                f"{names}: no training video of {stage.clip_frames} frames; "
+                "this stage needs a folder in DAVIS layout"
+            )
         if not self.stills:
             raise BadInput(f"{names}: no training image")
 
@@ -222,7 +262,7 @@ class TrainingClips(torch.utils.data.Dataset):
 
     def from_video(self, rng, progress):
         """Frames of one video in time order, all under the same affine; the interval grows."""
-        video = self.videos[rng.integers(len(self.videos))]
+        video = any_of(rng, self.videos)
         shortest, longest = self.stage.interval
         longest = round(shortest + (longest - shortest) * min(1, 2 * progress))
         steps = rng.integers(shortest, longest + 1, self.stage.clip_frames - 1)
@@ -241,7 +281,7 @@ class TrainingClips(torch.utils.data.Dataset):
 
     def _read(self, rng):
         """Image (H, W, 3) and ids (H, W) of a random still, its objects numbered from 1."""
-        image, labels = read_pair(self.stills[rng.integers(len(self.stills))])
+        image, labels = read_pair(any_of(rng, self.stills))
         return image, renumber(labels, self._choose(rng, labels))
 
     def _moved(self, rng, image, labels):

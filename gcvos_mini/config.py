@@ -30,6 +30,8 @@ class Stage:
     scale: tuple[float, float] = (0.75, 1.25)  # the paper prints [-0.75, 1.25], a slip
     spline: float = 0.1  # thin-plate spline: shift of the control points, as a share of the crop
     interval: tuple[int, int] = (1, 3)  # frames between two frames of a clip
+    soft_masks: bool = True  # fed on without a threshold; False only to see what that is worth
+    folders_alike: bool = False  # clips come from all folders of data equally, whatever they hold
     paste: float = 0.0  # share of synthetic clips with the object on another still's background
     stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
     jitter: float = 0.0  # brightness and contrast, drawn once per frame
@@ -105,13 +107,19 @@ MINI = Config(
     decoder_dim=96,
     normalization="mean",  # trained on small crops, used on large frames: the context must not grow
     first_share=0.7,  # the one true mask; the soft ones that follow drift in a small network
-    height=144,  # objects look as large as in the training crops
+    height=192,  # objects look as large as in the training crops
     stages={
         "stills": _MINI_STILLS,
         "videos": replace(
             _MINI_STILLS,
+            clips_per_epoch=16000,
+            learning_rate=2e-4,
+            trunk_learning_rate=1e-4,
+            clip_frames=4,  # one more, so that the network meets its own masks twice
+            two_frames=0.3,
             stills=(0.5, 0.2),  # few videos: synthetic clips stay in the mixture
             interval=(1, 8),  # larger steps stand in for long videos
+            folders_alike=True,  # 30 real videos, hundreds of embedded ones
         ),
         "embedded": Stage(  # what `make run` trains in minutes, on the embedded clips alone
             epochs=1,

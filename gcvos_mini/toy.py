@@ -363,11 +363,15 @@ class Arguments:
     seed: int = 0
     height: Literal[240, 480] = 240    # lines per frame
     clips: tuple[str, ...] = ()        # clip names; all 168 if none
+    frames: int | None = None          # per clip; training clips have 6, validation clips 40
 
 
 def main():
     arguments = tyro.cli(Arguments)
-    root = render(arguments.out, arguments.seed, arguments.height, list(arguments.clips))
+    if arguments.frames is not None and arguments.frames < 1:
+        raise BadInput(f"--frames {arguments.frames}: must be 1 or more")
+    root = render(arguments.out, arguments.seed, arguments.height, list(arguments.clips),
+                  arguments.frames)
     print(f"{root}: ready")
 
 

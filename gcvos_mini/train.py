@@ -5,8 +5,10 @@
 
 Each clip is treated as a short video: the first mask is given, the network finds the second, its
 soft mask is written to the memory unthresholded, and the network finds the third.
-DIR of --out holds last.safetensors (weights), state.safetensors (the optimiser, for --resume) and
-log.csv (step, loss, J, learning rate, clips per second, seconds). Notebook 06.
+With --validate, sequences of the data are kept out of training and segmented now and then.
+DIR of --out holds last.safetensors (weights), best.safetensors (those of the highest validation J),
+state.safetensors (the optimiser, for --resume) and log.csv (step, loss, J, validation J, learning
+rate, clips per second, seconds), and the same for TensorBoard where that is installed. Notebook 06.
 """
 
 import csv
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -27,13 +30,23 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from gcvos_mini.clips import TrainingClips
+from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS
+from gcvos_mini.davis import object_ids, read_frame, read_sequence_mask
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
+from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, Query, load_trunk, read_weights, save_model
+from gcvos_mini.segment import VideoSegmenter
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+except ImportError:  # tensorboard is no requirement; log.csv holds the same
+    SummaryWriter = None
 
 SAVE_EVERY = 60  # seconds between checkpoints
+VALIDATIONS = 10  # in a run
+VALIDATION_FRAMES = 40  # of a sequence, at most
 WARM_UP = 50  # steps over which the learning rate rises
 ABSENT = -1e4  # logit of an object that a clip does not have: no probability, no gradient
 
@@ -41,9 +54,9 @@ ABSENT = -1e4  # logit of an object that a clip does not have: no probability, n
 class ClipSegmenter(nn.Module):
     """The network run over a short clip; a module of its own, so that accelerate can wrap it."""
 
-    def __init__(self, network, memory="gc"):
+    def __init__(self, network, memory="gc", soft_masks=True):
         super().__init__()
-        self.network, self.memory = network, memory
+        self.network, self.memory, self.soft_masks = network, memory, soft_masks
 
     def forward(self, frames, masks):
         """frames (B, T, 3, S, S), masks (B, T, O, S, S) -> logits (B, T - 1, O + 1, S, S).
@@ -61,6 +74,8 @@ class ClipSegmenter(nn.Module):
             each = self.network.decode(memory.read(query.key), query)  # (N, 2, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
+            if not self.soft_masks:
+                mask = (mask > 0.5).float()
         return torch.stack(logits, dim=1)
 
 
@@ -182,22 +197,40 @@ def set_rate(optimizer, stage, step, progress):
     return optimizer.param_groups[-1]["lr"]
 
 
-def save_state(out, network, optimizer, step, seconds, run):
+def validation_J(network, sequences, memory):
+    """Mean J over the objects of [(Sequence, year)], on their first frames but the given one."""
+    segmenter = VideoSegmenter(network.eval(), memory)
+    scores = []
+    for sequence, year in sequences:
+        for path in sequence.frames[:VALIDATION_FRAMES]:
+            frame = read_frame(path)
+            truth = read_sequence_mask(sequence.masks[path.stem], year)
+            if path is sequence.frames[0]:
+                segmenter.start(frame, truth)
+                ids, J = object_ids(truth), []
+            else:
+                mask = segmenter.step(frame)
+                J.append([region_similarity(mask == i, truth == i) for i in ids])
+        scores += np.mean(J, axis=0).tolist()
+    network.train()
+    return float(np.mean(scores))
+
+
+def save_state(out, network, optimizer, position, run):
     """Write the weights, then what --resume needs; each file whole or not at all."""
     save_model(network, out / "last.safetensors")
     tensors = {f"model.{n}": t.contiguous() for n, t in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{n}": t.contiguous().clone() for n, t in moments.items()}
-    run = json.dumps(run | {"step": step, "seconds": seconds})
-    save_file(tensors, out / "state.unfinished", metadata={"run": run})
+    metadata = {"run": json.dumps(run), "position": json.dumps(position)}
+    save_file(tensors, out / "state.unfinished", metadata=metadata)
     (out / "state.unfinished").replace(out / "state.safetensors")
 
 
 def load_state(path, network, optimizer, run):
-    """Fill network and optimizer; returns (step, seconds). BadInput if it is another run's."""
+    """Fill network and optimizer; returns the position. BadInput if it is another run's."""
     tensors, metadata = read_weights(path)
     saved = json.loads(metadata.get("run", "{}"))
-    step, seconds = saved.pop("step", 0), saved.pop("seconds", 0.0)
     if saved != run:
         changed = sorted(k for k in run.keys() | saved.keys() if run.get(k) != saved.get(k))
         raise BadInput(
@@ -217,7 +250,7 @@ def load_state(path, network, optimizer, run):
                 tensor = torch.empty_like(like).copy_(tensor)
             state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    return step, seconds
+    return json.loads(metadata["position"])
 
 
 def train(
@@ -232,6 +265,7 @@ def train(
     minutes: float = math.inf,
     learning_rate: float | None = None,
     clips: int | None = None,
+    validate: tuple[str, ...] = (),
     workers: int = 1,
     seed: int = 0,
 ):
@@ -249,6 +283,7 @@ def train(
         minutes: stop after this long; the learning rate then falls by time, not by steps.
         learning_rate: another rate than the stage's, for all parts.
         clips: train on this many clips in all, not the stage's number.
+        validate: names of sequences to keep out of training, and to score ten times in the run.
         workers: processes that prepare clips.
         seed: of the fresh weights and the clips.
     """
@@ -260,43 +295,63 @@ def train(
         settings = dataclasses.replace(
             settings, learning_rate=learning_rate, trunk_learning_rate=learning_rate
         )
+    fit(
+        CONFIGS[config], settings, data, out, memory, init, trunk, resume, minutes, clips,
+        validate, workers, seed,
+    )  # fmt: skip
+
+
+def fit(
+    config, stage, data, out, memory="gc", init=None, trunk=None, resume=False, minutes=math.inf,
+    clips=None, validate=(), workers=1, seed=0,
+):  # fmt: skip
+    """Train a Config by a Stage; the rest as in `train`."""
     cv2.setNumThreads(1)  # the cores belong to the network; before any worker is forked
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     set_seed(seed)
-    dataset = TrainingClips(settings, data, total=1, seed=seed)
-    dataset.total = clips or settings.epochs * (settings.clips_per_epoch or len(dataset.stills))
-    steps = max(1, dataset.total // settings.batch)
-    network = start_network(config, settings, dataset, trunk, init)
-    optimizer = make_optimizer(network, settings, trained_trunks=bool(trunk or init))
+    dataset = TrainingClips(stage, data, total=1, seed=seed, without=validate)
+    sequences = held_out(data, validate)
+    in_epoch = stage.clips_per_epoch or sum(map(len, dataset.stills))
+    dataset.total = clips or stage.epochs * in_epoch
+    steps = max(1, dataset.total // stage.batch)
+    network = start_network(config, stage, dataset, trunk, init)
+    optimizer = make_optimizer(network, stage, trained_trunks=bool(trunk or init))
     run = {
-        "config": config, "stage": stage, "memory": memory, "seed": seed,
-        "settings": json.dumps(dataclasses.asdict(settings)), "clips": dataset.total,
+        "config": config.sizes | {"first_share": config.first_share}, "memory": memory,
+        "stage": json.dumps(dataclasses.asdict(stage)), "clips": dataset.total, "seed": seed,
     }  # fmt: skip
-    done, spent = 0, 0.0  # steps and seconds
+    position = {"step": 0, "seconds": 0.0, "best": 0.0}
     if resume:
-        done, spent = load_state(out / "state.safetensors", network, optimizer, run)
+        position = load_state(out / "state.safetensors", network, optimizer, run)
+    done, spent, best = position.values()
     out.mkdir(parents=True, exist_ok=True)
-    ahead = Subset(dataset, range(done * settings.batch, steps * settings.batch))
-    loader = DataLoader(ahead, settings.batch, num_workers=workers, persistent_workers=workers > 0)
+    ahead = Subset(dataset, range(done * stage.batch, steps * stage.batch))
+    loader = DataLoader(ahead, stage.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(
-        ClipSegmenter(network, memory), optimizer, loader
+        ClipSegmenter(network, memory, stage.soft_masks), optimizer, loader
     )
     model.train()
 
     main = accelerator.is_main_process
-    log = Log(out / "log.csv", done) if main else None
+    log = Log(out, done) if main else None
     bar = tqdm(total=steps, initial=done, unit="step", disable=not main)
     start = saved = time.monotonic()
+
+    def seconds():
+        return spent + time.monotonic() - start
+
+    def progress():
+        return max(done / steps, seconds() / (60 * minutes))
+
     for frames, masks in loader:
-        seconds = spent + time.monotonic() - start
-        progress = max(done / steps, seconds / (60 * minutes))
-        if progress >= 1:
+        began, before = seconds(), progress()
+        if before >= 1:
             break
-        if progress < settings.two_frames:
+        if before < stage.two_frames:
             frames, masks = frames[:, :2], masks[:, :2]
-        rate = set_rate(optimizer, settings, done, progress)
+        rate = set_rate(optimizer, stage, done, before)
         logits = model(frames, masks)
-        loss = clip_loss(logits, masks, settings)
+        loss = clip_loss(logits, masks, stage)
         if not torch.isfinite(loss):
             raise BadInput(
                 f"{out}: the loss is {loss.item()} at step {done}; the last checkpoint is kept, "
@@ -307,35 +362,45 @@ def train(
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         done += 1
-        if main:
-            speed = settings.batch / (spent + time.monotonic() - start - seconds)
-            log.write(done, loss.item(), batch_J(logits, masks).item(), rate, speed, seconds)
-            bar.set_postfix(loss=f"{log.loss:.3f}", J=f"{log.J:.3f}", lr=f"{rate:.1e}")
-            bar.update()
-            if time.monotonic() - saved > SAVE_EVERY:
-                saved = time.monotonic()
-                save_state(out, network, optimizer, done, seconds, run)
+        if not main:
+            continue
+        row = {
+            "step": done, "loss": loss.item(), "J": batch_J(logits, masks).item(),
+            "learning_rate": rate, "clips_per_second": stage.batch / (seconds() - began),
+        }  # fmt: skip
+        if sequences and int(VALIDATIONS * progress()) > int(VALIDATIONS * before):
+            row["validation_J"] = validation_J(network, sequences, memory)
+            if row["validation_J"] > best:
+                best = row["validation_J"]
+                save_model(network, out / "best.safetensors")
+        bar.set_postfix(log.write(row | {"seconds": seconds()}))
+        bar.update()
+        if time.monotonic() - saved > SAVE_EVERY:
+            saved = time.monotonic()
+            position = {"step": done, "seconds": seconds(), "best": best}
+            save_state(out, network, optimizer, position, run)
     if main:
         bar.close()
-        seconds = spent + time.monotonic() - start
-        save_state(out, network, optimizer, done, seconds, run)
-        print(f"trained {done} steps in {seconds / 60:.1f} min; weights: {out}/last.safetensors")
+        log.close()
+        position = {"step": done, "seconds": seconds(), "best": best}
+        save_state(out, network, optimizer, position, run)
+        print(f"trained {done} steps in {seconds() / 60:.1f} min; weights: {out}/last.safetensors")
 
 
-def start_network(config, settings, dataset, trunk, init):
+def start_network(config, stage, dataset, trunk, init):
     """A network before its first step: from `init`, or fresh with `trunk` weights if given.
 
     Raises BadInput on weights that do not fit.
     """
-    network = Network(CONFIGS[config]).to(memory_format=torch.channels_last)
+    network = Network(config).to(memory_format=torch.channels_last)
     if trunk:
         load_trunk(network, trunk)
     if init:
         try:
             network.load_state_dict(read_weights(init)[0])
         except RuntimeError as error:
-            raise BadInput(f"{init}: not weights of the {config} network") from error
-    elif settings.matching_start:
+            raise BadInput(f"{init}: not weights of the {config.name} network") from error
+    elif stage.matching_start:
         clips = [dataset[i] for i in range(min(48, dataset.total))]
         firsts = [torch.stack([part[0] for part in parts]) for parts in zip(*clips)]
         start_heads(network, firsts[0], firsts[1][:, :1])
@@ -343,25 +408,42 @@ def start_network(config, settings, dataset, trunk, init):
 
 
 class Log:
-    """log.csv, one line a step, and running means for the progress bar."""
+    """log.csv and TensorBoard, one row a step, and running means for the progress bar."""
 
-    columns = "step loss J learning_rate clips_per_second seconds".split()
+    formats = {
+        "step": "d", "loss": ".5f", "J": ".4f", "validation_J": ".4f", "learning_rate": ".3e",
+        "clips_per_second": ".2f", "seconds": ".1f",
+    }  # fmt: skip
 
-    def __init__(self, path, first):
-        kept = []
+    def __init__(self, out, first):
+        path, kept = out / "log.csv", []
         if first and path.is_file():  # resumed: what came after the checkpoint comes again
             with path.open() as file:
-                kept = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= first]
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first]
         self.file = path.open("w", newline="", buffering=1)
-        self.writer = csv.writer(self.file)
-        self.writer.writerows([self.columns, *kept])
-        self.loss = self.J = None
+        self.table = csv.DictWriter(self.file, self.formats)
+        self.table.writeheader()
+        self.table.writerows(kept)
+        self.board = SummaryWriter and SummaryWriter(out / "tensorboard", purge_step=first + 1)
+        self.shown = {}
 
-    def write(self, step, loss, J, rate, speed, seconds):
-        self.loss = loss if self.loss is None else 0.95 * self.loss + 0.05 * loss
-        self.J = J if self.J is None else 0.95 * self.J + 0.05 * J
-        row = [step, f"{loss:.5f}", f"{J:.4f}", f"{rate:.3e}", f"{speed:.2f}", f"{seconds:.1f}"]
-        self.writer.writerow(row)
+    def write(self, row):
+        """Log a row and return what the bar shows: loss and J smoothed, the rest as it is."""
+        written = {name: format(value, self.formats[name]) for name, value in row.items()}
+        self.table.writerow(written)
+        for name in row.keys() - {"step"} if self.board else ():
+            self.board.add_scalar(name, row[name], row["step"])
+        for name in ("loss", "J"):
+            self.shown[name] = 0.95 * self.shown.get(name, row[name]) + 0.05 * row[name]
+        if "validation_J" in row:
+            self.shown["validation_J"] = row["validation_J"]
+        shown = {name: f"{value:.3f}" for name, value in self.shown.items()}
+        return shown | {"lr": f"{row['learning_rate']:.1e}"}
+
+    def close(self):
+        self.file.close()
+        if self.board:
+            self.board.close()
 
 
 if __name__ == "__main__":

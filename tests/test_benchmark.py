@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from gcvos_mini import benchmark, complexity, load_model
+from gcvos_mini import benchmark, complexity, load_model, toy
 from gcvos_mini.benchmark import Setting
 from gcvos_mini.config import SMOKE
+from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.evaluate import score_masks, segment_split
 from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.network import Network
+from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.toy import clip_frames
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
@@ -238,7 +241,7 @@ def rows(printed):
 def test_memory_prints_a_row_per_memory_and_length_at_both_sizes(capsys):
     benchmark.memory(frames=(1, 2), runs=1)
     printed = capsys.readouterr().out
-    assert "mini: 256x144 pixels, a 16x9 map" in printed
+    assert "mini: 342x192 pixels, a 22x12 map" in printed
     assert "paper: 384x384 pixels, a 24x24 map" in printed
     table = rows(printed)
     assert len(table) == 2 * 2 * 4
@@ -260,9 +263,75 @@ def test_segment_prints_a_row_per_memory(capsys):
     assert table["gc"][5] == table["stm-linear"][5] == "100.0000%"
 
 
+# ---- key channels and long clips ---------------------------------------------------------------
+
+
+def cells(printed):
+    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if "|" in line]
+    return {row[0]: row[1:] for row in lines}
+
+
+class Planted(Network):
+    """Keys that know the truth: channel 5 on the object, 6 off it, the others noise."""
+
+    def __init__(self, truths):
+        super().__init__(SMOKE)
+        self.truths = iter(truths)
+
+    def memorize(self, frame, mask):
+        key, value = super().memorize(frame, mask)
+        generator = torch.Generator().manual_seed(0)
+        key = torch.rand(key.shape, generator=generator)
+        truth = torch.from_numpy(next(self.truths)).float()[None, None]
+        cover = torch.nn.functional.interpolate(truth, key.shape[2:], mode="area")
+        for o in range(len(key)):
+            key[o, 5], key[o, 6] = -9 * cover[0, 0], 1 - cover[0, 0]  # strength, not sign
+        return key, value
+
+
+def test_keys_finds_planted_channels(tmp_path, monkeypatch, capsys):
+    """The first frame does not count: there the channels are the wrong way round."""
+    toy.render(tmp_path / "set", 0, 64, ["approach"], 4, progress=False)
+    truths = [mask > 0 for _, mask in toy.clip_frames("approach", 64, 4)]
+    truths[0] = ~truths[0]
+    monkeypatch.setattr(benchmark, "load_model", lambda *_, **__: Planted(truths).eval())
+    benchmark.keys(tmp_path / "set")
+    table = cells(capsys.readouterr().out)
+    channel, best, low, lowest = table["approach"][1:]
+    assert (channel, low) == ("5", "6") and float(best) > 0.97 and float(lowest) < 0.03
+    assert table["**mean**"][2] == best and table["**mean**"][4] == lowest
+    assert table["**one channel for all**"][1:] == [channel, best, low, lowest]
+
+
+def test_scores_along_a_clip_are_the_protocols(tmp_path, fresh):
+    toy.render(tmp_path / "set", 0, 240, ["approach"], 5, progress=False)
+    sequences = load_split(tmp_path / "set", 2017, "val")
+    segment_split(sequences, 2017, VideoSegmenter(fresh), tmp_path / "masks")
+    wanted = score_masks(tmp_path / "set", 2017, "val", tmp_path / "masks")["mean"]["JF_mean"]
+    along = benchmark.scores_along(fresh, "approach", 5)
+    assert along.shape == (3,)
+    assert along.mean() == pytest.approx(wanted, abs=0.02)  # the files hold JPEG frames
+
+
+def test_length_compares_the_head_with_all(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "scores_along", lambda *_: np.arange(8) / 10)  # frames 1 to 8
+    benchmark.length(("approach", "sunset"), frames=10, head=4)
+    table = cells(capsys.readouterr().out)
+    assert table["sunset"][:3] == table["**mean**"][:3] == ["0.100", "0.350", "0.250"]
+    assert table["clip"][3:] == ["1 to 1", "2 to 3", "4 to 4", "5 to 6", "7 to 8"]
+    assert table["sunset"][3:] == ["0.000", "0.150", "0.300", "0.450", "0.650"]
+
+
+# ---- bad input ---------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "arguments,complaint",
     [
+        ("keys --data nowhere", "nowhere: no such folder"),
+        ("length --clips nobody", "nobody: no such clip"),
+        ("length --frames 5", "--frames 5: too small; give at least 7"),
+        ("length --head 1", "--head 1: too small"),
         ("memory --frames 0 3", "--frames 0: too small"),
         ("memory --frames", "--frames: missing"),
         ("memory --runs 0", "--runs 0: too small"),

@@ -11,6 +11,7 @@ from scipy.interpolate import RBFInterpolator
 from gcvos_mini.clips import (
     TrainingClips,
     find_data,
+    held_out,
     jitter,
     random_affine,
     thin_plate_spline,
@@ -280,7 +281,7 @@ def test_short_videos_are_used_to_their_end(tmp_path):
     save_video(tmp_path, "short", pairs)
     save_video(tmp_path, "too-short", pairs[:2])
     clips = TrainingClips(VIDEOS, [tmp_path], total=10)
-    assert len(clips.videos) == 1
+    assert len(clips.videos) == 1 and len(clips.videos[0]) == 1
     for _ in range(5):
         assert times(clips.from_video(np.random.default_rng(0), 1.0)[0]) == [0, 1, 2]
 
@@ -364,6 +365,41 @@ def test_pasted_over_another_still_with_its_object(tmp_path):
     assert TrainingClips(single, [tmp_path], total=1)[0][1].shape == (3, 1, 48, 48)
 
 
+# ---- what the clips are drawn from --------------------------------------------------------------
+
+
+def test_folders_alike(tmp_path):
+    """Nine videos in one folder, one in another: a tenth of the clips are its, or half."""
+    folders = [tmp_path / "many", tmp_path / "one"]
+    for number in range(10):
+        pairs = [(np.full((HEIGHT, WIDTH, 3), 20 * number, np.uint8), np.uint8(box()))] * 3
+        save_video(folders[number == 9], f"v{number}", pairs)
+
+    def share(alike):
+        stage = dataclasses.replace(VIDEOS, folders_alike=alike)
+        clips, rng = TrainingClips(stage, folders, total=10), np.random.default_rng(0)
+        return np.mean([clips.from_video(rng, 0)[0][0].max() == 180 for _ in range(200)])
+
+    assert 0.03 < share(False) < 0.2 and 0.4 < share(True) < 0.6
+    twice = dataclasses.replace(VIDEOS, folders_alike=True)
+    assert len(TrainingClips(twice, folders[:1] * 2 + folders[1:], total=1).videos) == 3
+
+
+def test_sequences_held_out(tmp_path):
+    """They appear neither as videos nor as stills, and are found again by name, once."""
+    for number, name in enumerate(("a", "b", "c")):
+        pairs = [(np.full((HEIGHT, WIDTH, 3), 20 * number, np.uint8), np.uint8(box()))] * 3
+        save_video(tmp_path, name, pairs)
+    clips = TrainingClips(VIDEOS, [tmp_path], total=10, without=["b", "c"])
+    assert {still.image.parent.name for still in clips.stills[0]} == {"a"}
+    assert [len(group) for group in clips.videos] == [1]
+    found = held_out([tmp_path, tmp_path], ["c", "b"])
+    assert [(sequence.name, year) for sequence, year in found] == [("c", 2017), ("b", 2017)]
+    assert held_out([tmp_path], []) == []
+    with pytest.raises(BadInput, match=f"d: no such sequence in {tmp_path}"):
+        held_out([tmp_path], ["d"])
+
+
 # ---- bad input ----------------------------------------------------------------------------------
 
 
@@ -380,7 +416,7 @@ def test_folders_that_are_neither(tmp_path, stills):
 def test_the_videos_stage_needs_videos(stills, video):
     with pytest.raises(BadInput, match=f"{stills}: no training video"):
         TrainingClips(VIDEOS, [stills], total=1)
-    assert len(TrainingClips(STILLS, [stills, video], total=1).stills) == 3 + 12
+    assert sum(map(len, TrainingClips(STILLS, [stills, video], total=1).stills)) == 3 + 12
 
 
 def test_sizes_that_differ_are_refused(stills, video):

@@ -1,25 +1,31 @@
 """Training: the losses against loops, the clip as the paper says, resuming, and bad settings."""
 
 import csv
+import dataclasses
 import math
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import tyro
 from torch.nn import functional as F
 
 from gcvos_mini import toy, train
-from gcvos_mini.clips import TrainingClips
+from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import MINI, PAPER, SMOKE
+from gcvos_mini.davis import read_frame, read_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, read_weights
 from gcvos_mini.segment import VideoSegmenter
 
 STAGE = SMOKE.stages["embedded"]
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +283,100 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
     assert steps == ["step", "1", "2", "3", "4", "5", "6"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gcvos_mini import train
+from gcvos_mini.clips import TrainingClips, held_out
+
+train.SAVE_EVERY = 0
+get, asked = TrainingClips.__getitem__, []
+
+def die(self, index):
+    asked.append(index)
+    if asked.count(8) == 2:  # the first time is for the heads' start
+        os.kill(os.getpid(), signal.SIGKILL)
+    return get(self, index)
+
+TrainingClips.__getitem__ = die
+train.train([Path(sys.argv[1])], Path(sys.argv[2]), "smoke", "embedded", clips=12, workers=0)
+"""
+
+
+def test_killed_run_is_resumed(data, tmp_path):
+    """kill -9 in the middle of a run: its checkpoint is whole, and the end is the same."""
+    start, whole = run(data, tmp_path / "start", learning_rate=0), run(data, tmp_path / "whole")
+    done = subprocess.run([sys.executable, "-c", KILLED, data, tmp_path / "cut"])
+    assert done.returncode == -signal.SIGKILL
+    half = read_weights(tmp_path / "cut/last.safetensors")[0]
+    assert not moved_alike(start, whole, half)
+    assert moved_alike(start, whole, run(data, tmp_path / "cut", resume=True))
+
+
+def test_validation(data, tmp_path, monkeypatch):
+    """Ten scores in a run, of sequences it does not train on; the best weights are kept."""
+    asked, scores = [], iter([0.1, 0.3, 0.2, *[0.25] * 7])
+    monkeypatch.setattr(train, "validation_J", lambda _, sequences, __: next(scores))
+    build = train.TrainingClips
+    monkeypatch.setattr(
+        train, "TrainingClips", lambda *a, **k: asked.append(k["without"]) or build(*a, **k)
+    )
+    last = run(data, tmp_path, clips=40, validate=["train-001"])
+    assert asked == [["train-001"]]
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = {int(row["step"]): row["validation_J"] for row in rows if row["validation_J"]}
+    assert list(found) == list(range(2, 21, 2)) and float(found[4]) == 0.3
+    best = read_weights(tmp_path / "best.safetensors")[0]
+    assert not same(best, last)
+    two = dict(clips=40, resume=True, validate=["train-001"])
+    assert same(run(data, tmp_path, **two), last)  # nothing left to do, and nothing lost
+    assert same(read_weights(tmp_path / "best.safetensors")[0], best)
+
+
+def test_validation_J(data, monkeypatch):
+    """The mean over objects of the metric on every frame but the first, by VideoSegmenter."""
+    network = Network(SMOKE)
+    sequences = held_out([data], ["crossing"])
+    monkeypatch.setattr(train, "VALIDATION_FRAMES", 4)
+    sequence = sequences[0][0]
+    pairs = [(read_frame(f), read_mask(sequence.masks[f.stem])) for f in sequence.frames[:4]]
+    segmenter = VideoSegmenter(network)
+    segmenter.start(*pairs[0])
+    found = [(segmenter.step(frame), truth) for frame, truth in pairs[1:]]
+    wanted = [
+        np.mean([region_similarity(mask == i, truth == i) for mask, truth in found])
+        for i in segmenter.ids
+    ]
+    assert train.validation_J(network, sequences, "gc") == pytest.approx(np.mean(wanted))
+    assert network.training
+
+
+def test_thresholded_masks(clip):
+    """The ablation: what is written is 0 or 1, and nothing comes back through it."""
+    frames, masks = clip
+    written = []
+    for soft in (True, False):
+        model = train.ClipSegmenter(Network(SMOKE).eval(), soft_masks=soft)
+        memorize = model.network.memorize
+        model.network.memorize = lambda f, m: written.append(m) or memorize(f, m)
+        model(frames, masks)
+    assert ((written[1] > 0.01) & (written[1] < 0.99)).any() and written[1].requires_grad
+    assert set(written[3].unique().tolist()) <= {0.0, 1.0} and not written[3].requires_grad
+
+
+def test_log_for_tensorboard(data, tmp_path):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    run(data, tmp_path, clips=4)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    with (tmp_path / "log.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(i, pytest.approx(loss, abs=1e-4)) for i, loss in enumerate(losses, 1)]
+
+
 def test_resume_refuses_other_settings(data, tmp_path):
     run(data, tmp_path, clips=2)
     with pytest.raises(BadInput, match="other settings .*seed"):
@@ -323,6 +423,41 @@ def test_init_and_bad_settings(data, tmp_path):
         run(data, tmp_path / "d", config="paper")
     with pytest.raises(BadInput, match="no-such-folder"):
         run(tmp_path / "no-such-folder", tmp_path / "e")
+
+
+# ---- the paper's recipe ------------------------------------------------------------------------
+
+
+def test_paper_trains_on_a_cpu(data, tmp_path, monkeypatch):
+    """Both stages of PAPER, one after the other, as it is but for crops that fit a CPU."""
+    stages = {
+        name: dataclasses.replace(stage, crop=64, batch=2) for name, stage in PAPER.stages.items()
+    }
+    monkeypatch.setitem(train.CONFIGS, "paper", dataclasses.replace(PAPER, stages=stages))
+    options = {"config": "paper", "clips": 4}
+    stills = run(data, tmp_path / "stills", stage="stills", **options)
+    init = tmp_path / "stills/last.safetensors"
+    videos = run(data, tmp_path / "videos", stage="videos", init=init, **options)
+    moved = max((videos[n] - stills[n]).abs().max() for n in stills if stills[n].is_floating_point())
+    assert 1e-8 < moved < 1e-5  # two steps of Adam in the warm-up of a rate of 1e-6
+    assert len((tmp_path / "videos/log.csv").read_text().split()) == 3
+
+
+def test_make_paper_runs_the_papers_recipe(monkeypatch):
+    """`make paper`: its commands, asked of make and read by the command line, but not run."""
+    words = ["make", "-n", "paper", "STILLS=MSRA10K ECSSD", "DAVIS=DAVIS", "GPUS=4"]
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in printed.replace("\\\n", " ").splitlines() if "gcvos_mini.train" in line]
+    asked = []
+    monkeypatch.setattr(train, "fit", lambda *arguments: asked.append(arguments))
+    for line in lines:
+        assert "accelerate.commands.launch --num_processes 4 --mixed_precision bf16" in line
+        tyro.cli(train.train, args=line.split("gcvos_mini.train")[1].split())
+    stills, videos = asked
+    assert stills[:3] == (PAPER, PAPER.stages["stills"], [Path("MSRA10K"), Path("ECSSD")])
+    assert videos[:3] == (PAPER, PAPER.stages["videos"], [Path("DAVIS")])
+    assert videos[5] == stills[3] / "last.safetensors" and stills[6] == "imagenet"
+    assert stills[3] != videos[3] and stills[9] is videos[9] is None  # all clips, by --clips
 
 
 # ---- several processes -------------------------------------------------------------------------

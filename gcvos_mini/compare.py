@@ -1,0 +1,135 @@
+"""The same network trained several ways, side by side: memories, normalisations, losses.
+
+    python -m gcvos_mini.compare --data DIR --out DIR
+
+Every variant differs from `gc` in what its row of VARIANTS says and in nothing else: the same fresh
+weights, clips, order and number of steps, for each seed. It is then scored on the split `val` with
+the DAVIS protocol. What is done is not done again; two processes with other --variants or --seeds
+may fill one folder. Notebook 06 shows the result.
+"""
+
+import csv
+import json
+import statistics
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gcvos_mini.complexity import MIB, markdown
+from gcvos_mini.config import MINI, Config
+from gcvos_mini.davis import load_split
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.evaluate import score_masks, segment_split
+from gcvos_mini.network import Network, read_weights
+from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.train import fit
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What it is, and how it differs from `gc`: in the memory, the Config or the Stage."""
+
+    text: str
+    memory: str = "gc"
+    config: dict = field(default_factory=dict)
+    stage: dict = field(default_factory=dict)
+
+
+BASE = replace(MINI, first_share=0.0, height=144)  # eq. 2; the lines its training crops stand for
+VARIANTS = {
+    "gc": Variant("global context, eqs. 1 to 3, mean over the positions"),
+    "stm": Variant("space-time memory, with its softmax", memory="stm"),
+    "gc-sum": Variant("eq. 1 as printed, no normalisation", config={"normalization": "none"}),
+    "gc-softmax": Variant("efficient attention", config={"normalization": "softmax"}),
+    "gc-first": Variant("0.7 first frame, 0.3 mean of all", config={"first_share": 0.7}),
+    "no-region": Variant("cross-entropy alone, no region term", stage={"region": 0.0}),
+    "hard-masks": Variant("masks thresholded before they are written", stage={"soft_masks": False}),
+}
+
+
+def train_and_score(name, seed, data, out, steps, base: Config = BASE, stage="embedded"):
+    """Train one variant and score it; writes out/NAME-SEED/result.json, and returns what it holds.
+
+    The scores of a softmax memory are given twice: with every frame written, and with every fifth.
+    """
+    variant, folder = VARIANTS[name], out / f"{name}-{seed}"
+    config = replace(base, **variant.config)
+    settings = replace(base.stages[stage], **variant.stage)
+    asked = {"variant": name, "seed": seed, "steps": steps, "data": str(data)}
+    if (folder / "result.json").is_file():
+        result = json.loads((folder / "result.json").read_text())
+        if {key: result[key] for key in asked} != asked:
+            raise BadInput(f"{folder}: holds a run with other settings; choose another --out")
+        return result
+    fit(
+        config, settings, [data], folder, variant.memory, trunk="imagenet",
+        clips=steps * settings.batch, seed=seed,
+    )  # fmt: skip
+    network = Network(config)
+    network.load_state_dict(read_weights(folder / "last.safetensors")[0])
+    sequences = load_split(data, 2017, "val")
+    scores = {}
+    for every in (1, 5) if variant.memory == "stm" else (1,):
+        segmenter = VideoSegmenter(network.eval(), variant.memory, every)
+        segment_split(sequences, 2017, segmenter, folder / f"masks-{every}")
+        mean = score_masks(data, 2017, "val", folder / f"masks-{every}")["mean"]
+        state = segmenter.memory.nbytes / MIB / len(segmenter.ids)  # of one object, at the end
+        scores[every] = {key: mean[key] for key in ("JF_mean", "J_mean", "F_mean")}
+        scores[every] |= {"state_MiB": state, "frames": len(sequences[-1].frames)}
+    with (folder / "log.csv").open() as file:
+        speed = [float(row["clips_per_second"]) for row in csv.DictReader(file)]
+    result = asked | {"clips_per_second": statistics.median(speed), "scores": scores}
+    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return json.loads(json.dumps(result))
+
+
+def table(results):
+    """Results of all seeds as a Markdown table, one row for each variant and way of writing."""
+    rows = []
+    for name in dict.fromkeys(result["variant"] for result in results):
+        runs = [result for result in results if result["variant"] == name]
+        for every in runs[0]["scores"]:
+            scores = [run["scores"][every] for run in runs]
+            JF = [score["JF_mean"] for score in scores]
+            J, F = (statistics.mean(score[key] for score in scores) for key in ("J_mean", "F_mean"))
+            text = VARIANTS[name].text + ("" if every == "1" else f", every {every}th frame kept")
+            rows.append((
+                name, text, f"{statistics.mean(JF):.3f}", ", ".join(f"{x:.3f}" for x in JF),
+                f"{J:.3f}", f"{F:.3f}", f"{scores[0]['state_MiB']:.3f}",
+            ))  # fmt: skip
+    header = ("variant", "what", "J&F", "of each seed", "J", "F", "state, MiB an object")
+    return markdown(header, rows)
+
+
+def compare(
+    data: Path,
+    out: Path,
+    steps: int = 600,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    seeds: tuple[int, ...] = (0, 1),
+):
+    """Train and score variants of MINI on the embedded clips; print a table, write results.json.
+
+    Args:
+        data: the embedded clips (python -m gcvos_mini.toy --out DIR).
+        out: folder for weights, masks, logs and results.
+        steps: of each run.
+        variants: which ones; all if none.
+        seeds: of fresh weights and clips.
+    """
+    unknown = [name for name in variants if name not in VARIANTS]
+    if unknown:
+        raise BadInput(f"--variants {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    for seed in seeds:
+        for name in variants:
+            train_and_score(name, seed, data, out, steps)
+    found = sorted(out.glob("*/result.json"))
+    results = [json.loads(path.read_text()) for path in found]
+    results.sort(key=lambda result: (list(VARIANTS).index(result["variant"]), result["seed"]))
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    exit_on_bad_input(lambda: tyro.cli(compare))
