@@ -2,7 +2,7 @@
 
     python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
     python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
-    python -m gcvos_mini.benchmark keys        how well single key channels find the objects of a split
+    python -m gcvos_mini.benchmark keys        how well single key channels find the objects
     python -m gcvos_mini.benchmark length      scores along a long embedded clip
 
 Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swap` its live swap.

@@ -107,7 +107,7 @@ MINI = Config(
     decoder_dim=96,
     normalization="mean",  # trained on small crops, used on large frames: the context must not grow
     first_share=0.7,  # the one true mask; the soft ones that follow drift in a small network
-    height=192,  # objects look as large as in the training crops
+    height=208,  # objects look about as large as in the training crops
     stages={
         "stills": _MINI_STILLS,
         "videos": replace(

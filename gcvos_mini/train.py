@@ -47,6 +47,7 @@ except ImportError:  # tensorboard is no requirement; log.csv holds the same
 SAVE_EVERY = 60  # seconds between checkpoints
 VALIDATIONS = 10  # in a run
 VALIDATION_FRAMES = 40  # of a sequence, at most
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"  # time left: see below
 WARM_UP = 50  # steps over which the learning rate rises
 ABSENT = -1e4  # logit of an object that a clip does not have: no probability, no gradient
 
@@ -319,6 +320,7 @@ def fit(
     run = {
         "config": config.sizes | {"first_share": config.first_share}, "memory": memory,
         "stage": json.dumps(dataclasses.asdict(stage)), "clips": dataset.total, "seed": seed,
+        "data": list(map(str, data)), "validate": list(validate),
     }  # fmt: skip
     position = {"step": 0, "seconds": 0.0, "best": 0.0}
     if resume:
@@ -334,7 +336,7 @@ def fit(
 
     main = accelerator.is_main_process
     log = Log(out, done) if main else None
-    bar = tqdm(total=steps, initial=done, unit="step", disable=not main)
+    bar = tqdm(total=steps, initial=done, unit="step", disable=not main, bar_format=BAR)
     start = saved = time.monotonic()
 
     def seconds():
@@ -343,13 +345,14 @@ def fit(
     def progress():
         return max(done / steps, seconds() / (60 * minutes))
 
+    since, validated = progress(), int(VALIDATIONS * progress())
     for frames, masks in loader:
-        began, before = seconds(), progress()
-        if before >= 1:
+        began, now = seconds(), progress()
+        if now >= 1:
             break
-        if before < stage.two_frames:
+        if now < stage.two_frames:
             frames, masks = frames[:, :2], masks[:, :2]
-        rate = set_rate(optimizer, stage, done, before)
+        rate = set_rate(optimizer, stage, done, now)
         logits = model(frames, masks)
         loss = clip_loss(logits, masks, stage)
         if not torch.isfinite(loss):
@@ -368,12 +371,15 @@ def fit(
             "step": done, "loss": loss.item(), "J": batch_J(logits, masks).item(),
             "learning_rate": rate, "clips_per_second": stage.batch / (seconds() - began),
         }  # fmt: skip
-        if sequences and int(VALIDATIONS * progress()) > int(VALIDATIONS * before):
+        if sequences and int(VALIDATIONS * progress()) > validated:
+            validated = int(VALIDATIONS * progress())
             row["validation_J"] = validation_J(network, sequences, memory)
             if row["validation_J"] > best:
                 best = row["validation_J"]
                 save_model(network, out / "best.safetensors")
-        bar.set_postfix(log.write(row | {"seconds": seconds()}))
+        shown = log.write(row | {"seconds": seconds()})
+        left = max(0, 1 - progress()) * (seconds() - spent) / (progress() - since)
+        bar.set_postfix(shown | {"left": tqdm.format_interval(left)})
         bar.update()
         if time.monotonic() - saved > SAVE_EVERY:
             saved = time.monotonic()

@@ -28,7 +28,7 @@ def run(name, data, out, seed=0, steps=2):
 def test_variants_name_settings_that_exist():
     """A slip in a name would raise; one in a value would train the same network twice."""
     seen = set()
-    for name, variant in compare.VARIANTS.items():
+    for variant in compare.VARIANTS.values():
         config = dataclasses.replace(compare.BASE, **variant.config)
         stage = dataclasses.replace(config.stages["embedded"], **variant.stage)
         seen.add((variant.memory, config.normalization, config.first_share, str(stage)))
@@ -42,7 +42,8 @@ def test_every_variant_trains_to_other_weights(data, tmp_path):
     for name in compare.VARIANTS:
         result = run(name, data, tmp_path)
         assert (result["variant"], result["seed"], result["steps"]) == (name, 0, 2)
-        ends.append(read_weights(tmp_path / f"{name}-0/last.safetensors")[0]["decoder.predict.bias"])
+        weights = read_weights(tmp_path / f"{name}-0/last.safetensors")[0]
+        ends.append(weights["decoder.predict.bias"])
     assert len({tuple(end.tolist()) for end in ends}) == len(ends)
 
 
