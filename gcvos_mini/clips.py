@@ -99,7 +99,10 @@ def held_out(folders, names):
                 continue
             resolution = find_resolution(folder)
             if (folder / "JPEGImages" / resolution / name).is_dir():
-                found.append((load_sequence(folder, name, resolution), year_of(folder)))
+                sequence = load_sequence(folder, name, resolution)
+                if len(sequence.masks) < 2:
+                    raise BadInput(f"{folder}: {name} has no second mask; validate on another")
+                found.append((sequence, year_of(folder)))
         if len(found) == before:
             raise BadInput(f"{name}: no such sequence in {', '.join(map(str, folders))}")
     return found

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS
-from gcvos_mini.davis import object_ids, read_frame, read_sequence_mask
+from gcvos_mini.davis import read_frame, read_sequence_mask, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import region_similarity
@@ -203,15 +203,13 @@ def validation_J(network, sequences, memory):
     segmenter = VideoSegmenter(network.eval(), memory)
     scores = []
     for sequence, year in sequences:
-        for path in sequence.frames[:VALIDATION_FRAMES]:
-            frame = read_frame(path)
-            truth = read_sequence_mask(sequence.masks[path.stem], year)
-            if path is sequence.frames[0]:
-                segmenter.start(frame, truth)
-                ids, J = object_ids(truth), []
-            else:
-                mask = segmenter.step(frame)
-                J.append([region_similarity(mask == i, truth == i) for i in ids])
+        segmenter.start(*read_start(sequence, year))
+        J = []  # of every object on each frame that has a mask
+        for path in sequence.frames[1:VALIDATION_FRAMES]:
+            mask = segmenter.step(read_frame(path))
+            if path.stem in sequence.masks:
+                truth = read_sequence_mask(sequence.masks[path.stem], year)
+                J.append([region_similarity(mask == i, truth == i) for i in segmenter.ids])
         scores += np.mean(J, axis=0).tolist()
     network.train()
     return float(np.mean(scores))

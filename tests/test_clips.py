@@ -396,6 +396,12 @@ def test_sequences_held_out(tmp_path):
     found = held_out([tmp_path, tmp_path], ["c", "b"])
     assert [(sequence.name, year) for sequence, year in found] == [("c", 2017), ("b", 2017)]
     assert held_out([tmp_path], []) == []
+    for mask in list((tmp_path / "Annotations/480p/b").iterdir())[1:]:
+        mask.rename(tmp_path / mask.name)
+    first = next((tmp_path / "Annotations/480p/b").iterdir())
+    first.rename(first.with_stem("00000"))
+    with pytest.raises(BadInput, match=f"{tmp_path}: b has no second mask"):
+        held_out([tmp_path], ["b"])
     with pytest.raises(BadInput, match=f"d: no such sequence in {tmp_path}"):
         held_out([tmp_path], ["d"])
 
