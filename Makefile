@@ -24,6 +24,7 @@ run: .venv/ready
 	$(PY) -m gcvos_mini.toy --out runs/embedded
 	$(PY) -m gcvos_mini.train --config mini --stage embedded --trunk imagenet --data runs/embedded \
 	    --out runs/mini --minutes $(TRAIN_MINUTES)
+	rm -rf runs/mini/eval runs/mini/copy  # of earlier weights
 	$(PY) -m gcvos_mini.evaluate --data runs/embedded --year 2017 --split val \
 	    --checkpoint runs/mini/last.safetensors --height 144 --out runs/mini/eval
 	$(PY) -m gcvos_mini.evaluate --data runs/embedded --year 2017 --split val \

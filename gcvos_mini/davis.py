@@ -10,14 +10,13 @@ Segmentation", 2016, and Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. Ev
 meets unusable files raises BadInput with the file and the fix in its message.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, written_whole
 
 VOID = 255  # year 2017: pixels that belong to nobody
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -131,23 +130,17 @@ def check_has_object(mask, path):
 
 
 def write_mask(path, labels):
-    """Write labels uint8 (H, W) as a palette PNG in DAVIS colours.
+    """Write labels uint8 (H, W) as a palette PNG in DAVIS colours, whole or not at all.
 
-    The file appears whole or not at all: a run that is stopped leaves no half-written mask.
+    Raises BadInput where it cannot be written.
     """
     labels = np.asarray(labels)
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be uint8 (H, W), not {labels.dtype} {labels.shape}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(labels)
     image.putpalette(PALETTE)  # turns grey into palette mode, pixel values unchanged
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_whole(path) as unfinished:
         image.save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_split(root, year=2017, split="val", resolution=None, need_frames=True):

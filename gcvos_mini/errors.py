@@ -1,6 +1,11 @@
-"""Bad input ends in one clear line and exit status 2, never in a traceback."""
+"""Bad input ends in one clear line and exit status 2, never in a traceback; files appear whole."""
 
+import os
 import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 class BadInput(ValueError):
@@ -8,12 +13,35 @@ class BadInput(ValueError):
 
 
 def exit_on_bad_input(main):
-    """Call ``main()``; on BadInput print its line to stderr and exit with status 2."""
+    """Call ``main()``; where input or file system refuse, print one line and exit with status 2."""
     try:
         main()
-    except BadInput as error:
+    except (BadInput, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def written_whole(path):
+    """Yield a path to write to, beside `path`, which it replaces once all is written.
+
+    A run that is killed leaves no half-written file. Raises BadInput where `path` cannot be
+    written: the disk is full, the folder read-only, a file in the place of a folder.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unfinished
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise BadInput(
+            f"{path}: cannot be written ({reason}); make room or choose another folder"
+        ) from error

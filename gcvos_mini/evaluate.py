@@ -12,6 +12,7 @@ that are not in the first mask are ignored, and an object without a prediction s
 Masks lie in DIR/<sequence>/<frame>.png. Scoring reads Annotations only and needs no torch.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from tqdm import tqdm
 from gcvos_mini.davis import (
     check_has_object,
     check_same_size,
+    find_resolution,
     load_split,
     object_ids,
     read_frame,
@@ -32,26 +34,27 @@ from gcvos_mini.davis import (
     read_start,
     write_mask,
 )
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
 
 KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
 
 
-def score_masks(data, year, split, masks_dir, resolution=None):
+def score_masks(data, year, split, masks_dir, resolution=None, official=False):
     """Score masks_dir/<sequence>/<frame>.png against the truth of a split.
 
     Returns {"mean": {KEYS}, "sequences": {name: {KEYS, "frames", "objects": {id: {KEYS}}}},
     "not_scored": [names]}. A sequence of fewer than three masks has none left once the first and
     the last are dropped: it is named on stderr and in "not_scored", and in no mean.
+    official: as the official evaluator does it, see above.
     Raises BadInput on unusable data, or a prediction that is missing or of another size.
     """
     sequences = load_split(data, year, split, resolution, need_frames=False)
     scored = [s for s in sequences if len(s.masks) > 2]
-    skipped = [s for s in sequences if len(s.masks) <= 2]
-    for sequence in skipped:
-        reason = f"{len(sequence.masks)} masks, of which the first and the last do not count"
-        print(f"note: {sequence.name} is not scored: {reason}", file=sys.stderr)
+    for sequence in sequences:
+        if len(sequence.masks) <= 2:
+            reason = f"{len(sequence.masks)} masks, of which the first and the last do not count"
+            print(f"note: {sequence.name} is not scored: {reason}", file=sys.stderr)
     if not scored:
         raise BadInput(f"{data}: split {split} has no sequence of three masks; nothing to score")
     if not Path(masks_dir).is_dir():
@@ -59,15 +62,24 @@ def score_masks(data, year, split, masks_dir, resolution=None):
     for sequence in scored:
         check_predictions(sequence, masks_dir)
 
+    def score(sequence):
+        return score_sequence(sequence, Path(masks_dir) / sequence.name, year, official)
+
     # Threads, because decoding and dilation run outside Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda s: score_sequence(s, Path(masks_dir) / s.name, year), scored)
-        results = list(tqdm(results, "scoring", len(scored), unit="sequence", disable=None))
-    objects = [o for result in results for o in result["objects"].values()]
+        found = pool.map(score, scored)
+        found = list(tqdm(found, "scoring", len(scored), unit="sequence", disable=None))
+    return summary(sequences, dict(zip([s.name for s in scored], found)))
+
+
+def summary(sequences, scores):
+    """Results as score_masks gives them, of {name: scores}; sequences not in it are not scored."""
+    objects = [o for s in scores.values() for o in s["objects"].values()]
+    names = [s.name for s in sequences]
     return {
-        "mean": average(objects),
-        "sequences": {s.name: result for s, result in zip(scored, results)},
-        "not_scored": [s.name for s in skipped],
+        "mean": average(objects) if objects else None,
+        "sequences": {name: scores[name] for name in names if name in scores},
+        "not_scored": [name for name in names if name not in scores],
     }
 
 
@@ -84,7 +96,7 @@ def check_predictions(sequence, masks_dir):
             )
 
 
-def score_sequence(sequence, folder, year):
+def score_sequence(sequence, folder, year, official=False):
     """Scores of one sequence: {KEYS, "frames": number scored, "objects": {id: {KEYS}}}.
 
     Reads one frame at a time: memory does not grow with the length.
@@ -93,14 +105,21 @@ def score_sequence(sequence, folder, year):
     first_mask = read_sequence_mask(sequence.masks[first], year)
     check_has_object(first_mask, sequence.masks[first])
     ids = object_ids(first_mask)
+    if official:
+        ids = list(range(1, max(ids) + 1))
     j, f = np.empty((2, len(middle), len(ids)))  # (T, O) each
     for t, frame in enumerate(middle):
         prediction, truth = read_pair(folder / f"{frame}.png", sequence.masks[frame], year)
+        if official and prediction.max() > max(ids):
+            raise BadInput(
+                f"{folder / frame}.png: has id {prediction.max()}, {sequence.name} ends at "
+                f"{max(ids)}; the official evaluator stops here, without --official it is ignored"
+            )
         prediction = np.stack([prediction == i for i in ids])  # (O, H, W)
         truth = np.stack([truth == i for i in ids])  # (O, H, W)
         j[t] = region_similarity(prediction, truth)
         f[t] = boundary_accuracy(prediction, truth)
-    objects = {str(i): object_scores(j[:, o], f[:, o]) for o, i in enumerate(ids)}
+    objects = {str(i): object_scores(j[:, o], f[:, o], official) for o, i in enumerate(ids)}
     return average(objects.values()) | {"frames": len(middle), "objects": objects}
 
 
@@ -114,10 +133,10 @@ def read_pair(prediction_path, truth_path, year):
     return prediction, truth
 
 
-def object_scores(j, f):
+def object_scores(j, f, official=False):
     """Statistics of one object's J (T,) and F (T,): {KEYS}."""
-    scores = {f"J_{name}": value for name, value in statistics(j).items()}
-    scores |= {f"F_{name}": value for name, value in statistics(f).items()}
+    scores = {f"J_{name}": value for name, value in statistics(j, official).items()}
+    scores |= {f"F_{name}": value for name, value in statistics(f, official).items()}
     return {"JF_mean": (scores["J_mean"] + scores["F_mean"]) / 2} | scores
 
 
@@ -139,51 +158,150 @@ def markdown_table(results):
     return "\n".join(lines)
 
 
-def segment_split(sequences, year, segmenter, out):
-    """Segment every sequence from its first mask; write out/<sequence>/<frame>.png as it goes.
+def segment_sequence(sequence, year, segmenter, folder, progress):
+    """Segment one sequence from its first mask; write folder/<frame>.png as it goes.
 
     segmenter: anything with start(frame, mask) and step(frame) -> mask, as in segment.py.
     Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
+    progress.set_description(sequence.name)
+    start, labels = read_start(sequence, year)
+    segmenter.start(start, labels)
+    for index, path in enumerate(sequence.frames):
+        if index > 0:
+            frame = read_frame(path)
+            check_same_size(frame, path, start, sequence.frames[0])
+            labels = segmenter.step(frame)
+        write_mask(folder / f"{path.stem}.png", labels)
+        progress.update()
+
+
+def segment_split(sequences, year, segmenter, out):
+    """Segment every sequence; write out/<sequence>/<frame>.png as it goes."""
     total = sum(len(sequence.frames) for sequence in sequences)
     with tqdm(total=total, unit="frame", disable=None) as progress:
         for sequence in sequences:
-            progress.set_description(sequence.name)
-            start, labels = read_start(sequence, year)
-            segmenter.start(start, labels)
-            for index, path in enumerate(sequence.frames):
-                if index > 0:
-                    frame = read_frame(path)
-                    check_same_size(frame, path, start, sequence.frames[0])
-                    labels = segmenter.step(frame)
-                write_mask(Path(out) / sequence.name / f"{path.stem}.png", labels)
-                progress.update()
+            segment_sequence(sequence, year, segmenter, Path(out) / sequence.name, progress)
 
 
-def run(data, year, split, checkpoint, out, memory="gc", height=None, resolution=None):
-    """Segment a split with a network, then score the masks; results as score_masks gives them.
+def run(
+    data, year, split, checkpoint, out, memory="gc", height=None, resolution=None, official=False
+):
+    """Segment a split with a network and score the masks; results as score_masks gives them.
 
-    Returns None when the data have first masks only (a challenge's test split).
+    Masks and results.json are written as each sequence ends, and sequences that an earlier run of
+    the same weights and settings finished in `out` are not done again. Its "mean" is None when the
+    data have first masks only (a challenge's test split). Raises BadInput on unusable data, and
+    where `out` holds another run's results.
     """
+    resolution = find_resolution(data, resolution)
     sequences = load_split(data, year, split, resolution)
     for sequence in sequences:  # a bad start is found now, not hours into the run
         read_start(sequence, year)
+    settings = {
+        "data": str(Path(data).resolve()), "year": int(year), "split": split,
+        "resolution": resolution, "checkpoint": checkpoint, "weights": fingerprint(checkpoint),
+        "memory": memory, "height": height, "official": official,
+    }  # fmt: skip
+    done = read_finished(out, settings, sequences)
+    if done:
+        print(f"going on: {len(done)} of {len(sequences)} sequences are finished", file=sys.stderr)
+    segmenter = make_segmenter(checkpoint, memory, height)
+    total = sum(len(s.frames) for s in sequences if s.name not in done)
+    with tqdm(total=total, unit="frame", disable=None) as progress:
+        for sequence in sequences:
+            write_results(out, settings, results_of(sequences, done))
+            if sequence.name in done:
+                continue
+            folder = Path(out) / sequence.name
+            segment_sequence(sequence, year, segmenter, folder, progress)
+            scored = len(sequence.masks) > 2  # else the first and the last are all there are
+            done[sequence.name] = (
+                score_sequence(sequence, folder, year, official) if scored else None
+            )
+    results = results_of(sequences, done)
+    write_results(out, settings, results)
+    return results
+
+
+def make_segmenter(checkpoint, memory, height):
+    """The segmenter of a run; torch is imported here, because scoring needs none."""
     import torch
 
     from gcvos_mini.network import load_model
     from gcvos_mini.segment import FirstMask, VideoSegmenter
 
     if checkpoint == "first-mask":
-        segmenter = FirstMask()
-    else:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_model(checkpoint, device=device)
-        segmenter = VideoSegmenter(model, memory, height=height)
-    segment_split(sequences, year, segmenter, out)
-    if all(len(sequence.masks) <= 2 for sequence in sequences):
-        print(f"note: {data} has no masks to score against; the masks are in {out}")
+        return FirstMask()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return VideoSegmenter(load_model(checkpoint, device=device), memory, height=height)
+
+
+def fingerprint(checkpoint):
+    """SHA-256 of a checkpoint's file, None for "first-mask", which has none."""
+    if checkpoint == "first-mask":
         return None
-    return score_masks(data, year, split, out, resolution)
+    from gcvos_mini.network import find_weights
+
+    path = find_weights(checkpoint)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def results_of(sequences, done):
+    """Results of finished sequences, {name: scores or None}, and the names of the unfinished."""
+    finished = [s for s in sequences if s.name in done]
+    results = summary(finished, {name: scores for name, scores in done.items() if scores})
+    unfinished = [s.name for s in sequences if s.name not in done]
+    return results | ({"unfinished": unfinished} if unfinished else {})
+
+
+def write_results(out, settings, results):
+    """Write out/results.json: the settings, then the results."""
+    with written_whole(Path(out) / "results.json") as path:
+        path.write_text(json.dumps({"run": settings} | results, indent=1) + "\n")
+
+
+def read_finished(out, settings, sequences):
+    """{name: scores or None} of the sequences that a run of these settings finished in `out`.
+
+    A sequence whose masks are not all there any more is not finished. Raises BadInput where `out`
+    holds results or masks of anything else.
+    """
+    path = Path(out) / "results.json"
+    if not path.is_file():
+        for sequence in sequences:
+            if (Path(out) / sequence.name).exists():
+                raise BadInput(
+                    f"{Path(out) / sequence.name}: made by something else; choose another --out"
+                )
+        return {}
+    check_same_run(path, settings)
+    results = json.loads(path.read_text())
+    done = results["sequences"] | dict.fromkeys(results["not_scored"])
+    return {
+        s.name: done[s.name]
+        for s in sequences
+        if s.name in done
+        and all((Path(out) / s.name / f"{frame.stem}.png").is_file() for frame in s.frames)
+    }
+
+
+def check_same_run(path, settings):
+    """Raise BadInput where the results.json at `path` is there and of other settings."""
+    if not path.is_file():
+        return
+    try:
+        saved = json.loads(path.read_text())["run"]
+        changed = [name for name in settings | saved if settings.get(name) != saved.get(name)]
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{path}: not results of this command; choose another --out") from None
+    if changed:
+        raise BadInput(
+            f"{path}: results of another run ({', '.join(changed)} differ); "
+            "choose another --out, or remove that folder"
+        )
 
 
 def evaluate(
@@ -196,6 +314,7 @@ def evaluate(
     memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
     height: int | None = None,
     resolution: str | None = None,
+    official: bool = False,
 ):
     """Score masks with the DAVIS protocol, or segment a split with a network and score that.
 
@@ -210,6 +329,7 @@ def evaluate(
         memory: which memory the network uses.
         height: height in pixels at which the network works; Config.height if not given.
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
+        official: score as the official evaluator does where it is wrong, too.
     """
     if (masks is None) == (checkpoint is None):
         raise BadInput(
@@ -219,22 +339,22 @@ def evaluate(
         raise BadInput("--out: missing; --checkpoint needs a folder to write the masks to")
     if height is not None and height < 16:
         raise BadInput(f"--height {height}: too small; the network needs at least 16 pixels")
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(
-                f"{out}: cannot be made a folder ({error.strerror}); choose another"
-            ) from error
     if masks is not None:
-        results = score_masks(data, year, split, masks, resolution)
+        settings = {
+            "data": str(data.resolve()), "year": year, "split": split, "resolution": resolution,
+            "masks": str(masks.resolve()), "official": official,
+        }  # fmt: skip
+        if out is not None:
+            check_same_run(out / "results.json", settings)
+        results = score_masks(data, year, split, masks, resolution, official)
     else:
-        results = run(data, year, split, checkpoint, out, memory, height, resolution)
-    if results is None:
-        return
-    print(markdown_table(results))
-    if out is not None:
-        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        results = run(data, year, split, checkpoint, out, memory, height, resolution, official)
+    if results["mean"] is None:
+        print(f"note: {data} has no masks to score against; the masks are in {out}")
+    else:
+        print(markdown_table(results))
+    if masks is not None and out is not None:
+        write_results(out, settings, results)
 
 
 if __name__ == "__main__":

@@ -82,20 +82,26 @@ def _crop(*outlines):
     return [np.ascontiguousarray(outline[box]) for outline in outlines]
 
 
-def statistics(values):
+def statistics(values, official=False):
     """Mean, recall and decay of per-frame scores (T,): a dict of three floats.
 
     recall: share of frames that score above 0.5. decay: mean of the first quarter of the frames
     minus mean of the last. As in the official evaluator, a quarter includes the frame at which
     the next one starts.
+    official: the official evaluator keeps the edges of the quarters in eight bits, so that they
+    wrap above 256 frames; True reproduces its decay (under NumPy 1, for which it was written), NaN
+    where a quarter comes out empty.
     """
     values = np.asarray(values, dtype=float)
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1  # 0 ... T - 1
-    first, last = values[: edges[1] + 1], values[edges[3] :]
+    if official:
+        edges %= 256
+    first, last = (values[edges[i] : edges[i + 1] + 1] for i in (0, 3))
+    decay = first.mean() - last.mean() if len(first) and len(last) else math.nan
     return {
         "mean": float(values.mean()),
         "recall": float((values > 0.5).mean()),
-        "decay": float(first.mean() - last.mean()),
+        "decay": float(decay),
     }
 
 

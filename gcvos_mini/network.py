@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gcvos_mini.config import CONFIGS, Config
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, written_whole
 
 STRIDE = 16
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
@@ -192,15 +192,29 @@ def read_weights(path):
 
 
 def save_model(network, path, half=False):
-    """Write weights and sizes to a safetensors file, atomically; `half` stores float16."""
-    path = Path(path)
+    """Write weights and sizes to a safetensors file, whole or not at all; `half` stores float16.
+
+    Raises BadInput where it cannot be written.
+    """
     weights = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    unfinished = path.with_suffix(".unfinished")
-    save_file(weights, unfinished, metadata={"sizes": json.dumps(network.config.sizes)})
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        save_file(weights, unfinished, metadata={"sizes": json.dumps(network.config.sizes)})
+
+
+def find_weights(name):
+    """The file of weights shipped as `name`, or `name` itself, a path. BadInput if none ships."""
+    if name not in CONFIGS:
+        return Path(name)
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise BadInput(
+            f"{name}: no trained weights are shipped for it; train it with "
+            f"python -m gcvos_mini.train --config {name}, or pass pretrained=False"
+        )
+    return path
 
 
 def load_model(name, pretrained=True, device="cpu"):
@@ -211,14 +225,7 @@ def load_model(name, pretrained=True, device="cpu"):
     """
     if name in CONFIGS and not pretrained:
         return Network(CONFIGS[name]).to(device).eval()
-    path = WEIGHTS / f"{name}.safetensors"
-    if name not in CONFIGS:
-        path = Path(name)
-    elif not path.is_file():
-        raise BadInput(
-            f"{name}: no trained weights are shipped for it; train it with "
-            f"python -m gcvos_mini.train --config {name}, or pass pretrained=False"
-        )
+    path = find_weights(name)
     tensors, metadata = read_weights(path)
     sizes = json.loads(metadata.get("sizes", "{}"))
     config = CONFIGS.get(sizes.get("name"))

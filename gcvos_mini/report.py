@@ -22,7 +22,7 @@ import numpy as np
 
 from gcvos_mini import render
 from gcvos_mini.davis import load_split, read_frame, read_sequence_mask, read_start
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 
 THUMB = 230  # pixels across, for each frame in a strip
 SHOWN = 6  # frames in a strip
@@ -355,10 +355,8 @@ def report(
         split: name of the list of sequences that was evaluated.
     """
     page = build(run, data, year, split)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(out)
+    with written_whole(out) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     print(f"open {out}")
 
 

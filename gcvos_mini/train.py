@@ -33,7 +33,7 @@ from tqdm import tqdm
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS
 from gcvos_mini.davis import read_frame, read_sequence_mask, read_start
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, Query, load_trunk, read_weights, save_model
@@ -222,8 +222,8 @@ def save_state(out, network, optimizer, position, run):
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{n}": t.contiguous().clone() for n, t in moments.items()}
     metadata = {"run": json.dumps(run), "position": json.dumps(position)}
-    save_file(tensors, out / "state.unfinished", metadata=metadata)
-    (out / "state.unfinished").replace(out / "state.safetensors")
+    with written_whole(out / "state.safetensors") as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)
 
 
 def load_state(path, network, optimizer, run):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gcvos_mini import evaluate
-from gcvos_mini.davis import read_mask, write_mask
+from gcvos_mini.davis import load_sequence, read_mask, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import KEYS, score_masks
 
@@ -212,6 +212,7 @@ def test_options_reach_the_segmenter(data, monkeypatch):
 
     monkeypatch.setattr(segment, "VideoSegmenter", Copies)
     monkeypatch.setattr(network, "load_model", lambda name, device: name)
+    monkeypatch.setattr(evaluate, "fingerprint", lambda name: "")
     for name in ("a-two", "d-void"):
         add_frames(data, name)
     evaluate.run(data, 2017, "val", "a model", data / "out", "stm", 32)
@@ -241,9 +242,11 @@ def test_run_with_first_masks_only(data, checkpoint, capsys):
     add_frames(data)
     for path in sorted((data / "Annotations/480p/a-two").iterdir())[1:]:
         path.unlink()
-    assert evaluate.run(data, 2017, "val", checkpoint, data / "out", height=32) is None
+    evaluate.evaluate(data, 2017, "val", checkpoint=checkpoint, out=data / "out", height=32)
     assert len(list((data / "out/a-two").iterdir())) == 20
     assert "no masks to score against" in capsys.readouterr().out
+    written = json.loads((data / "out/results.json").read_text())
+    assert (written["mean"], written["not_scored"]) == (None, ["a-two"])
 
 
 def test_frame_of_another_size_is_named(data, checkpoint):
@@ -252,6 +255,199 @@ def test_frame_of_another_size_is_named(data, checkpoint):
     Image.new("RGB", (64, 48)).save(data / "JPEGImages/480p/a-two/00003.jpg")
     with pytest.raises(BadInput, match="00003.jpg is 64x48 but .*00000.jpg is 213x120"):
         evaluate.run(data, 2017, "val", checkpoint, data / "out", height=32)
+
+
+# Nothing computed is lost
+
+
+class Killed(Exception):
+    pass
+
+
+def stopping(monkeypatch, after):
+    """The first-mask segmenter, but dying at its step number `after`; returns its steps so far."""
+    from gcvos_mini.segment import FirstMask
+
+    steps = []
+
+    class Stops(FirstMask):
+        def step(self, frame):
+            steps.append(frame)
+            if len(steps) == after:
+                raise Killed
+            return super().step(frame)
+
+    monkeypatch.setattr(evaluate, "make_segmenter", lambda *settings: Stops())
+    return steps
+
+
+def read_all(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def framed(data):
+    for name in ("a-two", "d-void"):
+        add_frames(data, name)
+    return data
+
+
+@pytest.mark.parametrize("after", [1, 19, 20, 36])  # 19 steps in one sequence, 17 in the other
+def test_a_stopped_run_goes_on_after_the_last_finished_sequence(
+    framed, monkeypatch, capsys, after
+):
+    stopping(monkeypatch, after=0)
+    whole = evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    wanted = read_all(framed / "out")
+    shutil.rmtree(framed / "out")
+
+    stopping(monkeypatch, after)
+    with pytest.raises(Killed):
+        evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    written = json.loads((framed / "out/results.json").read_text())
+    finished = ["a-two"] if after > 19 else []
+    assert list(written["sequences"]) == finished
+    assert written["unfinished"] == ["a-two", "d-void"][len(finished) :]
+    assert capsys.readouterr().err.count("going on") == 0
+
+    steps = stopping(monkeypatch, after=0)
+    assert evaluate.run(framed, 2017, "val", "first-mask", framed / "out") == whole
+    assert len(steps) == (17 if finished else 36)
+    assert read_all(framed / "out") == wanted
+    assert ("1 of 2 sequences are finished" in capsys.readouterr().err) == bool(finished)
+
+
+def test_killed_in_the_middle(framed):
+    """kill -9 as soon as eight masks are there: what is there is whole, and the rest follows."""
+    line = [sys.executable, "-m", "gcvos_mini.evaluate", "--data", framed, "--split", "val",
+            "--checkpoint", "first-mask", "--out"]  # fmt: skip
+    where = dict(cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen([*line, framed / "out"], **where)
+    while len(list(framed.glob("out/a-two/*.png"))) < 8:
+        assert run.poll() is None
+    run.kill()
+    run.wait()
+    for path in framed.glob("out/*/0*.png"):
+        read_mask(path)
+    for out in ("out", "uninterrupted"):
+        subprocess.run([*line, framed / out], check=True, **where)
+    found, wanted = read_all(framed / "out"), read_all(framed / "uninterrupted")
+    assert {p: b for p, b in found.items() if not p.name.startswith(".")} == wanted
+
+
+def test_sequence_that_lost_a_mask_is_done_again(framed, monkeypatch):
+    steps = stopping(monkeypatch, after=0)
+    whole = evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    (framed / "out/d-void/00003.png").unlink()
+    assert evaluate.run(framed, 2017, "val", "first-mask", framed / "out") == whole
+    assert len(steps) == 36 + 17
+
+
+@pytest.mark.parametrize(
+    "other, named",
+    [({"memory": "stm"}, "memory"), ({"height": 48}, "height"), ({"official": True}, "official")],
+)
+def test_results_of_other_settings_are_not_reused(framed, monkeypatch, other, named):
+    stopping(monkeypatch, after=0)
+    evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    before = read_all(framed / "out")
+    with pytest.raises(BadInput, match=rf"results of another run \({named} differ\)"):
+        evaluate.run(framed, 2017, "val", "first-mask", framed / "out", **other)
+    with pytest.raises(BadInput, match="results of another run"):
+        evaluate.evaluate(framed, masks=framed / "predictions", out=framed / "out")
+    assert read_all(framed / "out") == before
+
+
+def test_results_of_other_weights_are_not_reused(framed, monkeypatch, tmp_path):
+    stopping(monkeypatch, after=0)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"these")
+    evaluate.run(framed, 2017, "val", str(weights), framed / "out")
+    weights.write_bytes(b"those")
+    with pytest.raises(BadInput, match=r"another run \(weights differ\)"):
+        evaluate.run(framed, 2017, "val", str(weights), framed / "out")
+
+
+def test_masks_of_something_else_are_kept(framed, monkeypatch):
+    stopping(monkeypatch, after=0)
+    with pytest.raises(BadInput, match="predictions/a-two: made by something else"):
+        evaluate.run(framed, 2017, "val", "first-mask", framed / "predictions")
+    (framed / "predictions/results.json").write_text("{}")
+    with pytest.raises(BadInput, match="results.json: not results of this command"):
+        evaluate.run(framed, 2017, "val", "first-mask", framed / "predictions")
+
+
+def full_disk():
+    """Runs in a new process: no file may grow beyond a few bytes, as on a full disk."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+def test_full_disk(framed):
+    line = [sys.executable, "-m", "gcvos_mini.evaluate", "--data", framed, "--split", "val",
+            "--masks", framed / "predictions", "--out", framed / "out"]  # fmt: skip
+    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, preexec_fn=full_disk)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "out/results.json: cannot be written (File too large)" in result.stderr
+    assert "| **mean** | 4 | 34 |" in result.stdout  # the scores are not lost
+    assert list((framed / "out").iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_length(data):
+    """Peak of Python's and NumPy's memory while scoring 18 and 360 frames."""
+    import tracemalloc
+
+    def peak(times):
+        truth, found = data / "Annotations/480p/long", data / "predictions/long"
+        for folder in (truth, found):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            masks = sorted((folder.parent / "a-two").iterdir())
+            for index, path in enumerate(masks * times):
+                (folder / f"{index:05d}.png").hardlink_to(path)
+        sequence = load_sequence(data, "long", "480p", need_frames=False)
+        tracemalloc.start()
+        evaluate.score_sequence(sequence, found, 2017)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # imports and caches
+    assert peak(20) < 1.3 * peak(1)
+
+
+# As the official evaluator does it, where it is wrong
+
+
+def rename_id(data, old, new):
+    for folder in ("Annotations/480p", "predictions"):
+        for path in (data / folder / "a-two").iterdir():
+            redraw(path, lambda mask: np.where(mask == old, new, mask))
+
+
+def test_official_counts_objects_up_to_the_highest_id(data):
+    """Ids 1 and 4: objects 2 and 3, which are nowhere, score 1 and lift the mean."""
+    ours = score(data)["sequences"]["a-two"]
+    rename_id(data, 2, 4)
+    assert list(score(data)["sequences"]["a-two"]["objects"]) == ["1", "4"]
+    theirs = score_masks(data, 2017, "val", data / "predictions", official=True)
+    theirs = theirs["sequences"]["a-two"]
+    assert [theirs["objects"][i]["J_mean"] for i in "23"] == [1, 1]
+    assert theirs["J_mean"] == pytest.approx((ours["J_mean"] + 1) / 2)
+
+
+def test_official_stops_at_ids_above_the_objects(data):
+    redraw(data / "predictions/a-two/00005.png", lambda mask: np.where(mask == 0, 3, mask))
+    score(data)
+    with pytest.raises(BadInput, match="00005.png: has id 3, a-two ends at 2"):
+        score_masks(data, 2017, "val", data / "predictions", official=True)
+
+
+def test_official_and_ours_agree_on_the_golden_clips():
+    ours = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    assert score_masks(MULTI, 2017, "val", MULTI / "predictions", official=True) == ours
 
 
 # The command line
@@ -279,7 +475,9 @@ def test_command_scores_without_torch(data, command):
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith("| **mean** | 4 | 34 |")
     written = json.loads((data / "scores/results.json").read_text())
+    run = written.pop("run")
     assert written == score(data)
+    assert run["masks"] == str(data / "predictions")
 
 
 def keep(data):
@@ -370,5 +568,5 @@ def test_prediction_of_void_alone(data):
 
 
 def test_out_that_is_a_file(data):
-    with pytest.raises(BadInput, match="val.txt: cannot be made a folder"):
+    with pytest.raises(BadInput, match="val.txt/results.json: cannot be written"):
         evaluate.evaluate(data, masks=data / "predictions", out=data / "ImageSets/2017/val.txt")

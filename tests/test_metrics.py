@@ -125,5 +125,14 @@ def test_statistics_of_a_long_sequence():
     assert found["decay"] == pytest.approx(749, abs=1)
 
 
+def test_official_decay_wraps_above_256_frames():
+    """By the official evaluator's own lines, for 400 frames: its last quarter is 43 ... 143."""
+    values = np.random.default_rng(0).random(400)
+    wanted = values[:101].mean() - values[43:144].mean()
+    assert statistics(values, official=True)["decay"] == pytest.approx(wanted)
+    assert np.isnan(statistics(values[:300], official=True)["decay"])  # from 224 to 43
+    assert statistics(values[:256], official=True) == statistics(values[:256])
+
+
 def test_statistics_of_one_frame():
     assert statistics([0.7]) == {"mean": 0.7, "recall": 1.0, "decay": 0.0}
