@@ -2,6 +2,7 @@
 
     python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
     python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
+    python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
     python -m gcvos_mini.benchmark keys        how well single key channels find the objects
     python -m gcvos_mini.benchmark length      scores along a long embedded clip
 
@@ -10,6 +11,8 @@ Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swa
 
 import copy
 import statistics
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +24,15 @@ from tqdm import tqdm
 
 from gcvos_mini import complexity
 from gcvos_mini.config import MINI, PAPER
-from gcvos_mini.davis import load_split, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import (
+    load_split,
+    read_frame,
+    read_sequence_mask,
+    read_start,
+    write_mask,
+)
 from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.evaluate import score_masks
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
@@ -473,10 +483,91 @@ def scores_along(network, clip, frames, memory="gc"):
     return np.array(scores)
 
 
+def as_2017(sequences, year, masks, folder):
+    """Copy truth and predictions of [Sequence] to folder, in the form of DAVIS 2017.
+
+    The official evaluator wants ids in place of 2016's 255, and takes the length of a sequence from
+    its frames, which it does not open: they are empty files.
+    """
+    (folder / "ImageSets" / "2017").mkdir(parents=True)
+    names = "".join(f"{sequence.name}\n" for sequence in sequences)
+    (folder / "ImageSets" / "2017" / "val.txt").write_text(names)
+    for sequence in tqdm(sequences, "copying", unit="sequence", disable=None):
+        (folder / "JPEGImages" / "480p" / sequence.name).mkdir(parents=True)
+        for frame, path in sequence.masks.items():
+            (folder / "JPEGImages" / "480p" / sequence.name / f"{frame}.jpg").touch()
+            own = Path(sequence.name, f"{frame}.png")
+            write_mask(folder / "Annotations" / "480p" / own, read_sequence_mask(path, year))
+            if (masks / own).is_file():  # the first and the last need not be there
+                write_mask(folder / "masks" / own, read_sequence_mask(masks / own, year))
+
+
+def import_official(folder):
+    """The official evaluator's class, from a checkout. Raises BadInput where it is none."""
+    sys.path.insert(0, str(folder))
+    try:
+        from davis2017.evaluation import DAVISEvaluation
+    except ImportError as error:
+        raise BadInput(
+            f"{folder}: the official evaluator cannot be imported ({error}); clone "
+            "https://github.com/davisvideochallenge/davis2017-evaluation, pip install what it needs"
+        ) from error
+    return DAVISEvaluation
+
+
+def evaluation(
+    data: Path,
+    masks: Path,
+    official: Path,
+    year: Literal[2016, 2017] = 2017,
+    split: str = "val",
+    runs: int = 1,
+) -> None:
+    """Seconds to score masks, beside the official evaluator on the same files, as Markdown.
+
+    Args:
+        data: folder of a data set in DAVIS layout.
+        masks: the masks to score, MASKS/<sequence>/<frame>.png.
+        official: a checkout of https://github.com/davisvideochallenge/davis2017-evaluation.
+        year: 2016, one object (any non-zero value), or 2017, several.
+        split: name of the list of sequences in ImageSets.
+        runs: how often each is run, in turns; the table has the medians.
+    """
+    at_least(1, runs=runs)
+    sequences = load_split(data, year, split, need_frames=False)
+    DAVISEvaluation = import_official(official)
+    seconds = {"official": [], "gcvos_mini": []}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        as_2017(sequences, year, masks, copy)
+        for _ in range(runs):
+            began = clock()
+            theirs = DAVISEvaluation(folder, "semi-supervised", "val").evaluate(copy / "masks")
+            middle = clock()
+            ours = score_masks(copy, 2017, "val", copy / "masks")["mean"]
+            seconds["official"].append(middle - began)
+            seconds["gcvos_mini"].append(clock() - middle)
+    scores = {
+        "official": (np.mean(theirs["J"]["M"]), np.mean(theirs["F"]["M"])),
+        "gcvos_mini": (ours["J_mean"], ours["F_mean"]),
+    }
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    rows = [
+        (name, f"{median[name]:.1f}", f"{median[name] / median['gcvos_mini']:.2f}",
+         *(f"{score:.6f}" for score in scores[name]))
+        for name in seconds
+    ]  # fmt: skip
+    print(f"{sum(len(s.masks) for s in sequences)} masks of {len(sequences)} sequences\n")
+    print(complexity.markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
+
+
 def main():
     import tyro
 
-    commands = {"memory": memory, "segment": segment, "keys": keys, "length": length}
+    commands = {
+        "memory": memory, "segment": segment, "evaluate": evaluation, "keys": keys,
+        "length": length,
+    }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands)
 
 

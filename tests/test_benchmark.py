@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from gcvos_mini import benchmark, complexity, load_model, toy
@@ -322,12 +323,63 @@ def test_length_compares_the_head_with_all(monkeypatch, capsys):
     assert table["sunset"][3:] == ["0.000", "0.150", "0.300", "0.450", "0.650"]
 
 
+OFFICIAL = """
+from pathlib import Path
+import numpy as np
+from PIL import Image
+
+class DAVISEvaluation:
+    def __init__(self, root, task, subset):
+        assert (task, subset) == ("semi-supervised", "val")
+        self.root = Path(root)
+
+    def evaluate(self, masks):
+        overlaps = []
+        for name in (self.root / "ImageSets/2017/val.txt").read_text().split():
+            frames = sorted((self.root / "JPEGImages/480p" / name).glob("*.jpg"))[1:-1]
+            j = []
+            for frame in frames:
+                truth, found = (
+                    np.array(Image.open(folder / name / f"{frame.stem}.png"))
+                    for folder in (self.root / "Annotations/480p", masks)
+                )
+                assert set(np.unique(truth)) <= {0, 1}
+                j.append(((truth == 1) & (found == 1)).sum() / ((truth == 1) | (found == 1)).sum())
+            overlaps.append(np.mean(j))
+        return {"J": {"M": overlaps}, "F": {"M": [0.25, 0.75]}}
+"""
+
+
+def test_evaluate_gives_both_the_same_masks(tmp_path, monkeypatch, capsys):
+    """A stand-in for the official evaluator finds 2016's 255 as 1, and the J that ours finds."""
+    rng = np.random.default_rng(0)
+    for folder in ("data/Annotations/480p", "masks"):
+        for name in ("one", "two"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for t in range(5):
+                mask = np.uint8(255 * (rng.random((24, 32)) < 0.5))
+                Image.fromarray(mask).save(tmp_path / folder / name / f"{t:05d}.png")
+    (tmp_path / "masks/two/00004.png").unlink()
+    (tmp_path / "data/ImageSets/2016").mkdir(parents=True)
+    (tmp_path / "data/ImageSets/2016/val.txt").write_text("one\ntwo\n")
+    (tmp_path / "checkout/davis2017").mkdir(parents=True)
+    (tmp_path / "checkout/davis2017/evaluation.py").write_text(OFFICIAL)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    benchmark.evaluation(
+        tmp_path / "data", tmp_path / "masks", tmp_path / "checkout", 2016, runs=2
+    )
+    table = cells(capsys.readouterr().out)
+    assert table["official"][2] == table["gcvos_mini"][2]  # J
+    assert table["official"][3] == "0.500000" and table["gcvos_mini"][1] == "1.00"
+
+
 # ---- bad input ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "arguments,complaint",
     [
+        ("evaluate --data nowhere --masks x --official y", "nowhere: no such folder"),
         ("keys --data nowhere", "nowhere: no such folder"),
         ("length --clips nobody", "nobody: no such clip"),
         ("length --frames 5", "--frames 5: too small; give at least 7"),
