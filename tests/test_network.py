@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -296,6 +298,26 @@ def test_save_and_load(network, tmp_path, half):
     ):
         assert a.dtype == b.dtype
         torch.testing.assert_close(a, b, **tolerance, msg=name)
+
+
+def test_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
+    """In a process whose files may not grow beyond 1,000 bytes."""
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"old")
+    lines = f"""
+import resource
+from gcvos_mini.config import SMOKE
+from gcvos_mini.errors import exit_on_bad_input
+from gcvos_mini.network import Network, save_model
+network = Network(SMOKE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+exit_on_bad_input(lambda: save_model(network, {str(path)!r}))
+"""
+    result = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {path}: cannot be written")
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
 
 
 def test_half_takes_half_the_bytes(network, tmp_path):
