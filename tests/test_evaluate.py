@@ -429,7 +429,8 @@ def test_memory_does_not_grow_with_the_length(data):
         return most
 
     peak(1)  # imports and caches
-    assert peak(50) < 1.3 * peak(1)
+    per_frame = (peak(50) - peak(1)) / 980
+    assert per_frame < 1000  # bytes, of names and scores; a mask has 25,560
 
 
 # As the official evaluator does it, where it is wrong
