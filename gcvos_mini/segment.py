@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
     VOID,
-    list_files,
+    list_in_time_order,
     object_ids,
     read_frame,
     read_mask,
@@ -150,7 +150,7 @@ def video_frames(source):
     """
     source = Path(source)
     if source.is_dir():
-        files = list_files(source, FRAME_SUFFIXES)
+        files = list_in_time_order(source, FRAME_SUFFIXES)
         if not files:
             raise BadInput(f"{source}: no .jpg or .png frames in this folder")
         for file in files:
