@@ -12,8 +12,9 @@ sequences at a time. What it can mend:
 
     colours of the DAVIS palette   the id of each colour
     colours that are all grey      as grey
-    soft edges, one object         id 1 from half of the brightest level on
-    soft edges, several objects    the nearest of the solid levels close by; 255 becomes a free id
+    soft edges, one object         id 1 from half of its level on
+    soft edges, several objects    the nearest of the levels that fill areas close by; 255, which
+                                   would be void, becomes a free id
     16 bits, values up to 255      8 bits
     grey with alpha                palette
 """
@@ -22,6 +23,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
@@ -35,6 +37,8 @@ from gcvos_mini.errors import BadInput, exit_on_bad_input
 
 FIX = "mend it with --fix-masks"
 FEW_LEVELS = 3  # levels found only between brighter and darker ones, from which edges are soft
+CLOSE = 8  # levels of two objects with soft edges are at least this far apart
+UNCLEAR = 0.001  # share of pixels in areas without a level, from which a mask is not mended
 COLOURS = np.array(davis.PALETTE, np.uint8).reshape(256, 3)
 
 
@@ -73,7 +77,7 @@ class Mask:
     error: str = ""
     size: tuple[int, int] = (0, 0)  # height, width
     values: tuple[int, ...] = ()  # pixel values in use
-    solid: tuple[int, ...] = ()  # those that are not only on edges
+    solid: tuple[int, ...] = ()  # those that stand for objects or background
 
 
 # Looking at one file
@@ -87,16 +91,21 @@ def frame_size(path):
         return error
 
 
-def look_at_mask(path):
-    """The Mask of a file."""
+def look_at_mask(path, year):
+    """The Mask of a file that is read by the rules of a year."""
     try:
         state, labels = mask_labels(path)
     except BadInput as error:
         return Mask(path, error=str(error))
-    values, edges = np.unique(labels), edge_levels(labels)
-    solid = np.setdiff1d(values, edges)
-    if state in ("ids", "LA") and len(edges) >= FEW_LEVELS:
-        state = "soft"
+    solid = values = np.unique(labels)
+    if state in ("ids", "LA") and edge_levels(labels) >= FEW_LEVELS:
+        state, solid = "soft", solid_levels(labels)
+        if is_unclear(labels, solid, year):
+            return Mask(
+                path,
+                error=f"{path}: soft edges or noise, no clear levels to tell objects apart; "
+                "export it again as object ids 0, 1, 2, ...",
+            )
     return Mask(path, state, "", labels.shape, tuple(values.tolist()), tuple(solid.tolist()))
 
 
@@ -134,11 +143,30 @@ def ids_of_colours(picture, path):
 
 
 def edge_levels(labels):
-    """Values that lie mostly between a smaller and a larger neighbour, as blurred edges do."""
+    """How many values lie mostly between a smaller and a larger neighbour, as on blurred edges."""
     square = np.ones((3, 3), np.uint8)
     between = (labels > cv2.erode(labels, square)) & (labels < cv2.dilate(labels, square))
     pixels = np.bincount(labels.ravel(), minlength=256)
-    return np.flatnonzero(np.bincount(labels[between], minlength=256) > pixels / 2)
+    return int((np.bincount(labels[between], minlength=256) > pixels / 2).sum())
+
+
+def solid_levels(labels):
+    """The values that fill areas, without noise about the background's 0."""
+    levels = [v for v in np.unique(labels) if areas(labels, v).any()]
+    return np.array([level for level in levels if level == 0 or level >= CLOSE])
+
+
+def is_unclear(labels, levels, year):
+    """Whether areas have no level of their own, or levels are alike that would be two objects."""
+    known = [cv2.dilate(areas(labels, level), np.ones((5, 5), np.uint8)) for level in levels]
+    unknown = 1 - np.max([*known, np.zeros_like(labels)], axis=0)
+    return unknown.mean() > UNCLEAR or (year == 2017 and (np.diff(levels) < CLOSE).any())
+
+
+def areas(labels, value):
+    """uint8 (H, W): 1 where a value fills 3x3 pixels, which values of blurred edges do not."""
+    same = (labels == value).astype(np.uint8)
+    return cv2.morphologyEx(same, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
 
 
 # Looking at one sequence
@@ -151,7 +179,7 @@ def check_video(video, pool, progress):
     for size in pool.map(frame_size, frames):
         sizes.append(size)
         progress.update()
-    for mask in pool.map(look_at_mask, masks):
+    for mask in pool.map(partial(look_at_mask, year=video.year), masks):
         seen.append(mask)
         progress.update()
     findings += check_names(video, frames, masks)
@@ -395,7 +423,7 @@ def mend(video, masks):
     """Write the whole folder of a Video's masks, the mended among them; lines on what was done."""
     if not any(can_mend(mask) for mask in masks):
         return []
-    table = level_table(masks) if any(mask.state == "soft" for mask in masks) else None
+    table = level_table(masks, video.year) if any(mask.state == "soft" for mask in masks) else None
     for mask in masks:
         target = video.fixed / mask.path.name
         if mask.state == "ids" and table is None:
@@ -414,18 +442,18 @@ def can_mend(mask):
     return mask.state in ("LA", "16-bit", "colour", "soft")
 
 
-def level_table(masks):
+def level_table(masks, year):
     """{solid level: id} of a sequence with soft edges, the same for all its masks.
 
-    One level is one object, id 1. Of several each keeps its value, but 255, which is void in 2017.
+    One object is id 1, and in 2016 all are. Of several each keeps its value, but 255, which would
+    be void, becomes a free id.
     """
-    solid = {v for m in masks if m.state == "soft" for v in m.solid}
-    levels = sorted(solid - {0}) or [255]
-    if len(levels) == 1:
-        return {0: 0, levels[0]: 1}
+    levels = sorted({level for mask in masks for level in mask.solid} - {0})
+    if year == 2016 or len(levels) < 2:
+        return {0: 0} | {level: 1 for level in levels or [davis.VOID]}
     table = {0: 0} | {level: level for level in levels}
     if davis.VOID in table:
-        table[davis.VOID] = min(set(range(1, 255)) - set(levels))
+        table[davis.VOID] = min(set(range(1, davis.VOID)) - set(levels))
     return table
 
 
@@ -437,12 +465,9 @@ def harden(labels, table):
     """
     levels = np.array(sorted(table, reverse=True))
     cost = np.abs(labels[None].astype(int) - levels[:, None, None])  # (L, H, W)
-    if len(levels) > 2:
+    if len(levels) > 2 and edge_levels(labels) >= FEW_LEVELS:
         for level, own in zip(levels, cost):
-            area = (labels == level).astype(np.uint8)  # opened: without single pixels on edges
-            area = cv2.morphologyEx(area, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-            near = cv2.dilate(area, np.ones((5, 5), np.uint8))
-            own += np.where(near, 0, 256)
+            own += np.where(cv2.dilate(areas(labels, level), np.ones((5, 5), np.uint8)), 0, 256)
     ids = np.array([table[level] for level in levels.tolist()], np.uint8)
     return ids[cost.argmin(axis=0)]
 
