@@ -122,7 +122,7 @@ class VideoSegmenter:
         """(1, C, H, W) -> (1, C, h, w) at the working height, the width in proportion."""
         if self.height is None or self.height == x.shape[2]:
             return x
-        width = round(x.shape[3] * self.height / x.shape[2])
+        width = max(1, round(x.shape[3] * self.height / x.shape[2]))
         return F.interpolate(x, (self.height, width), mode="bilinear", antialias=True)
 
     def _write(self, image, objects):
@@ -188,11 +188,17 @@ def segment(
     """
     from tqdm import tqdm
 
+    if height is not None and height < STRIDE:
+        raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
     segmenter = VideoSegmenter(load_model(checkpoint), memory, height=height)
     labels = read_mask(mask)
     if object_ids(labels) == []:
         labels = (labels == VOID).astype(np.uint8)  # a black and white mask: white is the object
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise BadInput(f"{out}: cannot be made a folder ({reason}); choose another") from error
     for index, (name, frame) in enumerate(tqdm(video_frames(frames), unit="frame")):
         try:
             if index == 0:
