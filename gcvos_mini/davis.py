@@ -51,7 +51,7 @@ class Sequence:
 
 
 # what Pillow's readers let through on broken files
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error)
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error)
 
 
 def read_image(path):
@@ -77,20 +77,25 @@ def read_image(path):
 
 
 def is_whole_png(content):
-    """Whether a PNG's bytes have their end and agree with their checksums.
+    """Whether a PNG's bytes agree with their checksums and hold all rows of its picture.
 
-    Pillow does not compare those of the pixels: a changed bit there can move an object unseen.
+    Pillow looks at neither: a changed bit can move an object unseen, missing rows become 0.
     """
-    start, kind = 8, None
-    while kind != b"IEND":
+    chunks, start = {b"IDAT": []}, 8
+    while b"IEND" not in chunks:
         if len(content) < start + 12:
             return False
         length, kind = struct.unpack(">I4s", content[start : start + 8])
         end = start + 8 + length
         if zlib.crc32(content[start + 4 : end]) != int.from_bytes(content[end : end + 4]):
             return False
+        chunks.setdefault(kind, []).append(content[start + 8 : end])
         start = end + 4
-    return True
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    wanted = height * (1 + (width * depth * channels + 7) // 8)  # a row starts with its filter
+    pixels = zlib.decompressobj().decompress(b"".join(chunks[b"IDAT"]), wanted)
+    return bool(interlaced) or len(pixels) == wanted
 
 
 def read_frame(path):
