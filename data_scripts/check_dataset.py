@@ -69,7 +69,7 @@ class Video:
 class Mask:
     """What one mask file holds, without its pixels: a whole sequence of these is kept.
 
-    state: "ids" (good), "LA", "16-bit", "colour" or "soft" (mendable); `error` where it is none.
+    state: "ids" (good), "LA", "16-bit" or "colour" (mendable); `error` where it is none of these.
     """
 
     path: Path
@@ -78,6 +78,7 @@ class Mask:
     size: tuple[int, int] = (0, 0)  # height, width
     values: tuple[int, ...] = ()  # pixel values in use
     solid: tuple[int, ...] = ()  # those that stand for objects or background
+    soft: bool = False  # whether its edges are, which can be mended too
 
 
 # Looking at one file
@@ -98,15 +99,16 @@ def look_at_mask(path, year):
     except BadInput as error:
         return Mask(path, error=str(error))
     solid = values = np.unique(labels)
-    if state in ("ids", "LA") and edge_levels(labels) >= FEW_LEVELS:
-        state, solid = "soft", solid_levels(labels)
+    soft = edge_levels(labels) >= FEW_LEVELS
+    if soft:
+        solid = solid_levels(labels)
         if is_unclear(labels, solid, year):
             return Mask(
                 path,
                 error=f"{path}: soft edges or noise, no clear levels to tell objects apart; "
                 "export it again as object ids 0, 1, 2, ...",
             )
-    return Mask(path, state, "", labels.shape, tuple(values.tolist()), tuple(solid.tolist()))
+    return Mask(path, state, "", labels.shape, tuple(values.tolist()), tuple(solid.tolist()), soft)
 
 
 def mask_labels(path):
@@ -276,22 +278,24 @@ def check_state(mask, year):
     """What is wrong with the pixels of one mask."""
     if mask.error:
         return [Finding("broken", mask.error)]
-    kind, what = {
-        "ids": (None, ""),
-        "LA": ("note", "grey with an alpha channel, which is ignored"),
-        "16-bit": ("broken", "16-bit mask"),
-        "colour": ("broken", "a colour image, not object ids"),
-        "soft": ("broken", f"soft edges; each of their {len(mask.values)} levels is an object"),
-    }[mask.state]
-    if mask.state == "soft" and year == 2016:
-        kind, what = "note", "soft edges; in a 2016 set they count as object, which grows by them"
-    return [Finding(kind, f"{mask.path}: {what}; {FIX}")] if kind else []
+    findings = []
+    if mask.state == "LA":
+        findings.append(("note", "grey with an alpha channel, which is ignored"))
+    if mask.state in ("16-bit", "colour"):
+        findings.append(("broken", f"a {mask.state} image, not 8-bit object ids"))
+    if mask.soft and year == 2017:
+        what = f"soft edges; each of their {len(mask.values)} levels is an object"
+        findings.append(("broken", what))
+    if mask.soft and year == 2016:
+        what = "soft edges; in a 2016 set they count as object, which grows by them"
+        findings.append(("note", what))
+    return [Finding(kind, f"{mask.path}: {what}; {FIX}") for kind, what in findings]
 
 
 def check_ids(video, masks):
     """An empty first mask; ids that leave gaps, come later or mean void."""
     first, *later = masks
-    if first.error or first.state == "soft":
+    if first.error or first.soft:
         return []
     values = first.values if video.year == 2017 else tuple({min(v, 1) for v in first.values})
     try:
@@ -307,7 +311,7 @@ def check_ids(video, masks):
         findings.append(f"ids {ids} leave gaps; fine, unless an object is missing")
     known = {*ids, 0, davis.VOID}
     for mask in later:
-        new = sorted(set(mask.values) - known) if mask.state != "soft" else []
+        new = sorted(set(mask.values) - known) if not mask.soft else []
         if new:
             findings.append(
                 f"ids {new} come first in {mask.path.name}; they are not followed nor scored, "
@@ -323,7 +327,7 @@ def table_row(video, frames, sizes, masks, findings):
     shown = {f"{size[1]}x{size[0]}" for size in sizes if not isinstance(size, BadInput)}
     size = shown.pop() if len(shown) == 1 else f"{len(shown)} sizes" if shown else ""
     objects = ""
-    if video.is_video and masks and not masks[0].error and masks[0].state != "soft":
+    if video.is_video and masks and not masks[0].error and not masks[0].soft:
         ids = davis.object_ids(np.array(masks[0].values, np.uint8))
         objects = len(ids) if video.year == 2017 else int(any(masks[0].values))
     return [video.name, video.year, len(frames), len(masks), objects, size, *counts]
@@ -349,12 +353,13 @@ def find_videos(root):
                 "DAVIS layout (JPEGImages/, Annotations/ and ImageSets/)"
             )
     images, masks = (subfolders(folder) for folder in davis_folders)
+    common = [name for name in images if name in masks]
+    kind = "note" if common else "missing"
     findings = [
-        Finding("missing", f"{root}: resolution {name} is not in both JPEGImages and Annotations; "
-                "rename or add the folder")
+        Finding(kind, f"{root}: resolution {name} is not in both JPEGImages and Annotations, so "
+                "not checked; rename or add the folder")
         for name in sorted(set(images) ^ set(masks))
     ]  # fmt: skip
-    common = [name for name in images if name in masks]
     if len(common) > 1:
         read = "480p" if "480p" in common else "none"
         text = f"{root}: several resolutions ({', '.join(common)}); read is {read}"
@@ -423,7 +428,7 @@ def mend(video, masks):
     """Write the whole folder of a Video's masks, the mended among them; lines on what was done."""
     if not any(can_mend(mask) for mask in masks):
         return []
-    table = level_table(masks, video.year) if any(mask.state == "soft" for mask in masks) else None
+    table = level_table(masks, video.year) if any(mask.soft for mask in masks) else None
     for mask in masks:
         target = video.fixed / mask.path.name
         if mask.state == "ids" and table is None:
@@ -439,7 +444,8 @@ def mend(video, masks):
 
 
 def can_mend(mask):
-    return mask.state in ("LA", "16-bit", "colour", "soft")
+    """Whether mending would change a mask."""
+    return mask.state in ("LA", "16-bit", "colour") or mask.soft
 
 
 def level_table(masks, year):
