@@ -175,20 +175,35 @@ def write_mask(path, labels):
     """Write labels uint8 (H, W) as a palette PNG in DAVIS colours.
 
     The file appears whole or not at all: a run that is stopped leaves no half-written mask.
+    Raises BadInput where it cannot be written.
     """
     labels = np.asarray(labels)
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be uint8 (H, W), not {labels.dtype} {labels.shape}")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     image = Image.fromarray(labels)
     image.putpalette(PALETTE)  # turns grey into palette mode, pixel values unchanged
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         image.save(unfinished, format="PNG")
         os.replace(unfinished, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(
+            f"{path}: cannot be written ({reason}); free it or choose another"
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def make_folder(path):
+    """Make a folder and those above it. Raises BadInput where a file is in the way, for example."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise BadInput(f"{path}: cannot be made a folder ({reason}); choose another") from error
 
 
 def load_split(root, year=2017, split="val", resolution=None, need_frames=True):

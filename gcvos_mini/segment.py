@@ -21,6 +21,7 @@ from gcvos_mini.davis import (
     FRAME_SUFFIXES,
     VOID,
     list_in_time_order,
+    make_folder,
     object_ids,
     read_frame,
     read_mask,
@@ -194,11 +195,7 @@ def segment(
     labels = read_mask(mask)
     if object_ids(labels) == []:
         labels = (labels == VOID).astype(np.uint8)  # a black and white mask: white is the object
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror
-        raise BadInput(f"{out}: cannot be made a folder ({reason}); choose another") from error
+    make_folder(out)
     for index, (name, frame) in enumerate(tqdm(video_frames(frames), unit="frame")):
         try:
             if index == 0:

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS
-from gcvos_mini.davis import read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import make_folder, read_frame, read_sequence_mask, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import region_similarity
@@ -333,7 +333,7 @@ def fit(
     if resume:
         position = load_state(out / "state.safetensors", network, optimizer, run)
     done, spent, best = position.values()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     ahead = Subset(dataset, range(done * stage.batch, steps * stage.batch))
     loader = DataLoader(ahead, stage.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(

@@ -345,6 +345,18 @@ def test_segment_command_refuses_a_file_as_out(data, model, monkeypatch):
         assert "cannot be made a folder" in refusal(lambda: segment.segment(frames, mask, out), out)  # noqa: B023
 
 
+@pytest.mark.parametrize("blocked", ["out/bear", "out/bear/00003.png"])
+def test_masks_that_cannot_be_written(data, tmp_path, blocked):
+    """A file where a sequence's folder should be, a folder where a mask should be."""
+    path = tmp_path / blocked
+    if path.suffix:
+        (path / "full").mkdir(parents=True)
+    else:
+        path.parent.mkdir()
+        path.touch()
+    assert "cannot be" in refusal(lambda: run_first_mask(data, tmp_path / "out"), path)
+
+
 # Splits and names
 
 OUTSIDE = ["..", "../ant", "../../secret", "/etc", "/", "ant/..", "ant/../../secret", "..\\ant",
