@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -440,6 +441,9 @@ def test_mended_masks_are_the_original_ones(data, run, save, levels, ids, year, 
         after, before = read_sequence_mask(mask_path(data, t), year), np.array(ids)[labels(t)]
         assert set(np.unique(after)) == set(ids)
         assert (after != before).mean() < (0.01 if "soft" in save.__name__ else 1e-9)
+        for i in ids:  # no outline of one object in another's id
+            near = cv2.dilate((before == i).astype(np.uint8), np.ones((5, 5), np.uint8))
+            assert not (after == i)[near == 0].any()
 
 
 def files_of(root):
