@@ -45,7 +45,7 @@ def find_stills(folder):
     """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png. Raises BadInput if none."""
     folder = Path(folder)
     images = list_files(folder / "images", FRAME_SUFFIXES)
-    masks = {p.stem: p for p in (folder / "masks").glob("*.png")}
+    masks = {p.stem: p for p in list_files(folder / "masks", (".png",))}
     stills = [Still(p, masks[p.stem], 2016) for p in images if p.stem in masks]
     if not stills:
         raise BadInput(f"{folder}: no image in images/ has a mask of the same name in masks/")

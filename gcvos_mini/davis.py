@@ -10,6 +10,9 @@ Segmentation", 2016, and Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. Ev
 meets unusable files raises BadInput with the file and the fix in its message.
 """
 
+import re
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from gcvos_mini.errors import BadInput, written_whole
 
 VOID = 255  # year 2017: pixels that belong to nobody
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+LONGEST_NAME = 255  # bytes in a file's name, on all common file systems
 
 
 def _palette():
@@ -45,22 +49,57 @@ class Sequence:
     masks: dict[str, Path]
 
 
-def _decode(path):
-    """Open and decode the whole file; a truncated one is bad input, never half a picture."""
+# what Pillow's readers let through on broken files
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error)
+
+
+def read_image(path):
+    """Open and decode a whole file, a PIL image. Raises BadInput, never gives half a picture."""
+    path = Path(path)
     try:
         with Image.open(path) as image:
+            pictures = getattr(image, "n_frames", 1)
             image.load()
-            return image
+        whole = image.format != "PNG" or is_whole_png(path.read_bytes())
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; check the path") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise BadInput(f"{path}: too large for this machine's memory; make it smaller") from None
+    except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{path}: cannot be read as an image ({reason}); copy it again") from None
+    if not whole:
+        raise BadInput(f"{path}: cannot be read as an image (damaged PNG); copy it again")
+    if pictures > 1 and image.format != "MPO":  # a camera's JPEG, with a preview behind it
+        raise BadInput(f"{path}: an animation of {pictures} pictures; save each as its own file")
+    return image
+
+
+def is_whole_png(content):
+    """Whether a PNG's bytes agree with their checksums and hold all rows of its picture.
+
+    Pillow looks at neither: a changed bit can move an object unseen, missing rows become 0.
+    """
+    chunks, start = {b"IDAT": []}, 8
+    while b"IEND" not in chunks:
+        if len(content) < start + 12:
+            return False
+        length, kind = struct.unpack(">I4s", content[start : start + 8])
+        end = start + 8 + length
+        if zlib.crc32(content[start + 4 : end]) != int.from_bytes(content[end : end + 4]):
+            return False
+        chunks.setdefault(kind, []).append(content[start + 8 : end])
+        start = end + 4
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    wanted = height * (1 + (width * depth * channels + 7) // 8)  # a row starts with its filter
+    pixels = zlib.decompressobj().decompress(b"".join(chunks[b"IDAT"]), wanted)
+    return bool(interlaced) or len(pixels) == wanted
 
 
 def read_frame(path):
     """Read one frame as uint8 (H, W, 3) RGB. Raises BadInput if it does not decode to its end."""
-    image = _decode(path)
+    image = read_image(path)
     if image.mode.startswith(("I", "F")):  # PIL would clip 16 bits to 8 without a word
         raise BadInput(f"{path}: more than 8 bits per channel; save it as an 8-bit RGB image")
     return np.array(image.convert("RGB"))
@@ -69,10 +108,12 @@ def read_frame(path):
 def read_mask(path):
     """Read one mask as uint8 (H, W): object ids as stored, 255 = void in DAVIS 2017.
 
-    Takes palette, grey, grey with alpha (ignored) and one-bit images; raises BadInput on colour,
-    where an id per pixel would have to be guessed.
+    Takes palette, grey, grey with alpha (ignored) and one-bit PNGs; raises BadInput on colour and
+    on other formats (JPEG blurs edges), where an id per pixel would have to be guessed.
     """
-    image = _decode(path)
+    image = read_image(path)
+    if image.format != "PNG":
+        raise BadInput(f"{path}: mask is a {image.format} file, not a PNG; export it again as PNG")
     if image.mode not in ("P", "L", "1", "LA"):
         raise BadInput(
             f"{path}: mask is a {image.mode} image, not object ids; "
@@ -143,6 +184,15 @@ def write_mask(path, labels):
         image.save(unfinished, format="PNG")
 
 
+def make_folder(path):
+    """Make a folder and those above it. Raises BadInput where a file is in the way, for example."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise BadInput(f"{path}: cannot be made a folder ({reason}); choose another") from error
+
+
 def load_split(root, year=2017, split="val", resolution=None, need_frames=True):
     """List the sequences of a split: list[Sequence], in the order of the split file.
 
@@ -188,25 +238,44 @@ def find_split(root, year, split, resolution):
 
 
 def read_split(file):
-    """Sequence names in a split file, each once, in its order."""
-    lines = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
-    # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
-    names = [Path(line).parent.name if "/" in line else line for line in lines]
+    """Sequence names in a split file, each once, in its order.
+
+    Raises BadInput on a file without names, that is not text, or names anything but a folder.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise BadInput(f"{file}: not UTF-8 text; save it so, with one name per line") from None
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); check it") from None
+    names = [sequence_name(line.strip(), file) for line in lines if line.strip()]
     if not names:
         raise BadInput(f"{file}: names no sequence; write one sequence name per line")
     return list(dict.fromkeys(names))
 
 
+def sequence_name(line, file):
+    """The sequence that a line names. Raises BadInput on what could lead out of the data set."""
+    # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
+    original = re.match(r"/?JPEGImages/[^/]+/([^/]+)/", line)
+    name = original[1] if original else line
+    is_path = "/" in name or "\\" in name or name in (".", "..")
+    if is_path or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        shown = ascii(name[:40])
+        raise BadInput(f"{file}: {shown} is no sequence name; write one sequence name per line")
+    return name
+
+
 def load_sequence(root, name, resolution, need_frames=True):
     """List the files of one sequence. Raises BadInput as load_split does."""
     masks_folder = Path(root) / "Annotations" / resolution / name
-    masks = {p.stem: p for p in list_files(masks_folder, (".png",))}
+    masks = {p.stem: p for p in list_in_time_order(masks_folder, (".png",))}
     if not masks:
         raise BadInput(f"{masks_folder}: no masks; put at least the first frame's PNG there")
     if not need_frames:
         return Sequence(name, (), masks)
     frames_folder = Path(root) / "JPEGImages" / resolution / name
-    frames = list_files(frames_folder, FRAME_SUFFIXES)
+    frames = list_in_time_order(frames_folder, FRAME_SUFFIXES)
     if not frames:
         raise BadInput(f"{frames_folder}: no frames; put {', '.join(FRAME_SUFFIXES)} files there")
     if frames[0].stem not in masks:
@@ -222,3 +291,18 @@ def list_files(folder, suffixes):
         return []
     files = (p for p in folder.iterdir() if p.suffix.lower() in suffixes)
     return sorted(p for p in files if not p.name.startswith("."))
+
+
+def list_in_time_order(folder, suffixes):
+    """Files as list_files gives them, one for each moment of a video.
+
+    Raises BadInput where two have one stem, or 10.jpg comes before 2.jpg.
+    """
+    files = list_files(folder, suffixes)
+    for one, other in zip(files, files[1:]):
+        if one.stem == other.stem:
+            raise BadInput(f"{other}: {one.name} has the same number; keep one of the two")
+        numbers = [p.stem for p in (one, other) if p.stem.isdecimal()]
+        if len(numbers) == 2 and int(numbers[0]) > int(numbers[1]):
+            raise BadInput(f"{other}: sorted after {one.name}; rename all with leading zeros")
+    return files

@@ -191,6 +191,14 @@ def read_weights(path):
         ) from error
 
 
+def read_note(metadata, name, path):
+    """The JSON value of a name in a file's metadata, None if it has none. Raises BadInput."""
+    try:
+        return json.loads(metadata.get(name, "null"))
+    except (ValueError, RecursionError):
+        raise BadInput(f"{path}: its metadata are damaged ({name}); train it again") from None
+
+
 def save_model(network, path, half=False):
     """Write weights and sizes to a safetensors file, whole or not at all; `half` stores float16.
 
@@ -227,13 +235,32 @@ def load_model(name, pretrained=True, device="cpu"):
         return Network(CONFIGS[name]).to(device).eval()
     path = find_weights(name)
     tensors, metadata = read_weights(path)
-    sizes = json.loads(metadata.get("sizes", "{}"))
-    config = CONFIGS.get(sizes.get("name"))
-    if config is None or config.sizes != sizes:
-        raise BadInput(f"{path}: made for other network sizes ({sizes or 'none given'}); retrain")
+    sizes = read_note(metadata, "sizes", path)
+    config = next((config for config in CONFIGS.values() if config.sizes == sizes), None)
+    if config is None:
+        given = " ".join(str(sizes or "none given")[:200].split())
+        raise BadInput(f"{path}: made for other network sizes ({given}); retrain")
     network = Network(config)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BadInput(f"{path}: its tensors do not fit the {config.name} network") from error
+    fill(network, tensors, path)
     return network.to(device).eval()
+
+
+def fill(network, tensors, path):
+    """Give a network the tensors of a file. Raises BadInput where they are not its own."""
+    own = network.state_dict()
+    wrong = sorted(
+        name
+        for name in own.keys() | tensors.keys()
+        if name not in own
+        or name not in tensors
+        or own[name].shape != tensors[name].shape
+        or own[name].is_floating_point() != tensors[name].is_floating_point()
+        or not tensors[name].float().isfinite().all()
+    )
+    if wrong:
+        raise BadInput(
+            f"{path}: its tensors do not fit the {network.config.name} network "
+            f"({ascii(wrong[0][:80])} is missing, not known, of another shape or type, or not "
+            "finite); retrain"
+        )
+    network.load_state_dict(tensors)

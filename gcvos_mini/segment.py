@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
     VOID,
-    list_files,
+    list_in_time_order,
+    make_folder,
     object_ids,
     read_frame,
     read_mask,
@@ -122,7 +123,7 @@ class VideoSegmenter:
         """(1, C, H, W) -> (1, C, h, w) at the working height, the width in proportion."""
         if self.height is None or self.height == x.shape[2]:
             return x
-        width = round(x.shape[3] * self.height / x.shape[2])
+        width = max(1, round(x.shape[3] * self.height / x.shape[2]))
         return F.interpolate(x, (self.height, width), mode="bilinear", antialias=True)
 
     def _write(self, image, objects):
@@ -150,7 +151,7 @@ def video_frames(source):
     """
     source = Path(source)
     if source.is_dir():
-        files = list_files(source, FRAME_SUFFIXES)
+        files = list_in_time_order(source, FRAME_SUFFIXES)
         if not files:
             raise BadInput(f"{source}: no .jpg or .png frames in this folder")
         for file in files:
@@ -188,11 +189,13 @@ def segment(
     """
     from tqdm import tqdm
 
+    if height is not None and height < STRIDE:
+        raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
     segmenter = VideoSegmenter(load_model(checkpoint), memory, height=height)
     labels = read_mask(mask)
     if object_ids(labels) == []:
         labels = (labels == VOID).astype(np.uint8)  # a black and white mask: white is the object
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for index, (name, frame) in enumerate(tqdm(video_frames(frames), unit="frame")):
         try:
             if index == 0:

@@ -32,11 +32,19 @@ from tqdm import tqdm
 
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS
-from gcvos_mini.davis import read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import make_folder, read_frame, read_sequence_mask, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import region_similarity
-from gcvos_mini.network import Network, Query, load_trunk, read_weights, save_model
+from gcvos_mini.network import (
+    Network,
+    Query,
+    fill,
+    load_trunk,
+    read_note,
+    read_weights,
+    save_model,
+)
 from gcvos_mini.segment import VideoSegmenter
 
 try:
@@ -229,16 +237,17 @@ def save_state(out, network, optimizer, position, run):
 def load_state(path, network, optimizer, run):
     """Fill network and optimizer; returns the position. BadInput if it is another run's."""
     tensors, metadata = read_weights(path)
-    saved = json.loads(metadata.get("run", "{}"))
+    saved, position = read_note(metadata, "run", path), read_note(metadata, "position", path)
+    if not isinstance(saved, dict) or not isinstance(position, dict):
+        raise BadInput(f"{path}: not the state of a run; give the --out of one to --resume")
     if saved != run:
         changed = sorted(k for k in run.keys() | saved.keys() if run.get(k) != saved.get(k))
         raise BadInput(
             f"{path}: that run had other settings ({', '.join(changed)}); "
             "resume with the same ones, or choose another --out"
         )
-    network.load_state_dict(
-        {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    )
+    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    fill(network, model, path)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = {}
     for name, tensor in tensors.items():
@@ -249,7 +258,7 @@ def load_state(path, network, optimizer, run):
                 tensor = torch.empty_like(like).copy_(tensor)
             state.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    return json.loads(metadata["position"])
+    return position
 
 
 def train(
@@ -324,7 +333,7 @@ def fit(
     if resume:
         position = load_state(out / "state.safetensors", network, optimizer, run)
     done, spent, best = position.values()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     ahead = Subset(dataset, range(done * stage.batch, steps * stage.batch))
     loader = DataLoader(ahead, stage.batch, num_workers=workers, persistent_workers=workers > 0)
     model, optimizer, loader = accelerator.prepare(
@@ -344,7 +353,7 @@ def fit(
         return max(done / steps, seconds() / (60 * minutes))
 
     since, validated = progress(), int(VALIDATIONS * progress())
-    for frames, masks in loader:
+    for frames, masks in batches(loader):
         began, now = seconds(), progress()
         if now >= 1:
             break
@@ -391,6 +400,17 @@ def fit(
         print(f"trained {done} steps in {seconds() / 60:.1f} min; weights: {out}/last.safetensors")
 
 
+def batches(loader):
+    """The loader's batches. BadInput in a worker process comes wrapped in that process's traceback,
+    of which the last line is the message; this raises it with that line alone.
+    """
+    try:
+        yield from loader
+    except BadInput as error:
+        line = str(error).rstrip().splitlines()[-1]
+        raise BadInput(line.removeprefix(f"{BadInput.__module__}.BadInput: ")) from None
+
+
 def start_network(config, stage, dataset, trunk, init):
     """A network before its first step: from `init`, or fresh with `trunk` weights if given.
 
@@ -400,10 +420,7 @@ def start_network(config, stage, dataset, trunk, init):
     if trunk:
         load_trunk(network, trunk)
     if init:
-        try:
-            network.load_state_dict(read_weights(init)[0])
-        except RuntimeError as error:
-            raise BadInput(f"{init}: not weights of the {config.name} network") from error
+        fill(network, read_weights(init)[0], init)
     elif stage.matching_start:
         clips = [dataset[i] for i in range(min(48, dataset.total))]
         firsts = [torch.stack([part[0] for part in parts]) for parts in zip(*clips)]

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from gcvos_mini.davis import (
 )
 from gcvos_mini.errors import BadInput
 
-ROOT = Path(__file__).parents[1]
 HEIGHT, WIDTH = 30, 41
 
 
@@ -183,6 +180,44 @@ def test_sixteen_bit_frame_is_refused(tmp_path):
         read_frame(path)
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_animation_is_refused(tmp_path, ending):
+    """APNG, and a GIF that is called .jpg: which of its pictures is meant would be a guess."""
+    path = tmp_path / f"moving.{ending}"
+    first, *others = [Image.fromarray(picture(t)) for t in range(3)]
+    first.save(path, {"png": "PNG", "jpg": "GIF"}[ending], save_all=True, append_images=others)
+    with pytest.raises(BadInput, match=rf"moving\.{ending}: an animation of 3 pictures"):
+        read_frame(path)
+
+
+def test_camera_jpeg_with_a_preview_is_read(tmp_path):
+    path = tmp_path / "camera.jpg"
+    first, second = Image.fromarray(picture(0)), Image.fromarray(picture(1))
+    first.save(path, "MPO", save_all=True, append_images=[second])
+    assert read_frame(path).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("level", [0, 6])
+def test_changed_bit_in_a_mask_is_seen(tmp_path, level):
+    """Whichever bit changes, anywhere in the file: the mask is refused, or it is the same."""
+    path, labels = tmp_path / "m.png", two_objects()
+    Image.fromarray(labels).save(path, compress_level=level)
+    content = path.read_bytes()
+    for place in range(0, len(content), 1 if level else 37):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(BadInput, match=r"m\.png: "):
+            read_mask(path)
+
+
+def test_mask_in_another_format_is_refused(tmp_path):
+    path = tmp_path / "blurred.png"
+    Image.fromarray(two_objects()).save(path, "JPEG")
+    with pytest.raises(BadInput, match=r"blurred\.png: mask is a JPEG file"):
+        read_mask(path)
+
+
 def test_missing_file_is_named(tmp_path):
     for read in (read_frame, read_mask):
         with pytest.raises(BadInput, match="absent.png: no such file"):
@@ -216,6 +251,41 @@ def test_original_2016_split_is_not_taken_for_2017(data):
     write_split(data, "/JPEGImages/480p/bear/00000.jpg x\n", folder="480p", split="train")
     with pytest.raises(BadInput, match="there is: val"):
         load_split(data, 2017, "train")
+
+
+def test_split_from_an_editor_on_another_system(data):
+    path = data / "ImageSets/2017/val.txt"
+    path.write_bytes("\ufeffbear\r\n\r\nant  \r\nbear\r\n".encode())
+    assert [s.name for s in load_split(data)] == ["bear", "ant"]
+
+
+@pytest.mark.parametrize("name", ["my dog", "hündin", "-rf", ".hidden", "$HOME"])
+def test_unusual_names(data, name):
+    add_sequence(data, name)
+    write_split(data, f"{name}\n")
+    assert [s.name for s in load_split(data)] == [name]
+    write_split(data, f"/JPEGImages/480p/{name}/00000.jpg /Annotations/x\n", folder="480p")
+    assert [s.name for s in load_split(data, 2016)] == [name]
+
+
+@pytest.mark.parametrize(
+    "line", ["..", ".", "../bear", "/etc/x", "a/b", "..\\bear", "/JPEGImages/480p/../0.jpg", "\0"]
+)
+def test_paths_are_no_names(data, line):
+    write_split(data, f"bear\n{line}\n")
+    with pytest.raises(BadInput, match="val.txt: .* is no sequence name"):
+        load_split(data)
+
+
+def test_order_of_frames_is_sure(data):
+    folder = data / "JPEGImages/480p/bear"
+    (folder / "00001.jpg").rename(folder / "2.jpg")
+    (folder / "00002.jpg").rename(folder / "10.jpg")
+    with pytest.raises(BadInput, match="2.jpg: sorted after 10.jpg; rename"):
+        load_split(data)
+    (folder / "2.jpg").rename(folder / "10.jpeg")
+    with pytest.raises(BadInput, match="10.jpg: 10.jpeg has the same number"):
+        load_split(data)
 
 
 def test_resolution(data):
@@ -312,37 +382,3 @@ def test_bad_start(data, mask, message):
 
 def test_objects_leave_out_background_and_void():
     assert davis.object_ids(np.array([[0, 3, 255, 1]], np.uint8)) == [1, 3]
-
-
-# The checking script
-
-
-def check_dataset(root):
-    command = [sys.executable, ROOT / "data_scripts" / "check_dataset.py", root]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-
-
-def test_check_dataset_passes_a_good_one(data):
-    result = check_dataset(data)
-    assert result.returncode == 0, result.stderr
-    assert "| bear | 3 | 3 | 2 | 41x30 |  |" in result.stdout
-
-
-def test_check_dataset_names_every_broken_sequence(data):
-    for name in ("cut", "size", "stray"):
-        add_sequence(data, name)
-    write_split(data, "cut\nbear\nsize\nstray\n", folder="2016")
-    cut = data / "JPEGImages/480p/cut/00001.jpg"
-    cut.write_bytes(cut.read_bytes()[:-200])
-    write_mask(data / "Annotations/480p/size/00002.png", two_objects().T.copy())
-    write_mask(data / "Annotations/480p/stray/00007.png", two_objects())
-    result = check_dataset(data)
-    rows = {line.split(" | ")[0][2:]: line for line in result.stdout.splitlines()}
-    assert result.returncode == 2
-    assert "cut/00001.jpg: cannot be read" in rows["cut"]
-    assert "size/00002.png is 30x41" in rows["size"]
-    assert "stray/00007.png: a mask without a frame" in rows["stray"]
-    assert rows["bear"].endswith("|  |") and rows["ant"].endswith("|  |")
-    assert result.stderr.strip().endswith("3 of 5 sequences are broken; see the table")
-    assert len(result.stderr.splitlines()) == 1

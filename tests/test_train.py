@@ -417,7 +417,7 @@ def test_init_and_bad_settings(data, tmp_path):
     first = run(data, tmp_path / "a", clips=2)
     kept = run(data, tmp_path / "b", clips=2, init=tmp_path / "a/last.safetensors", learning_rate=0)
     assert same(first, kept)
-    with pytest.raises(BadInput, match="not weights of the mini network"):
+    with pytest.raises(BadInput, match="do not fit the mini network"):
         run(data, tmp_path / "c", config="mini", init=tmp_path / "a/last.safetensors")
     with pytest.raises(BadInput, match="paper has the stages stills, videos"):
         run(data, tmp_path / "d", config="paper")

@@ -1,0 +1,479 @@
+"""data_scripts/check_dataset.py: each kind of damage is named with its repair, and mended masks."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from gcvos_mini.davis import PALETTE, read_sequence_mask, write_mask
+from gcvos_mini.errors import exit_on_bad_input
+
+SCRIPT = Path(__file__).parents[1] / "data_scripts" / "check_dataset.py"
+check = runpy.run_path(str(SCRIPT))["check"]
+HEIGHT, WIDTH = 60, 80
+
+
+def labels(t=0):
+    """Two discs that move, of ids 1 and 2."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[(y - 20) ** 2 + (x - 20 - t) ** 2 < 144] = 1
+    mask[(y - 40) ** 2 + (x - 55) ** 2 < 150] = 2
+    return mask
+
+
+def one_object(t):
+    return (labels(t) == 1).astype(np.uint8)
+
+
+def soften(mask):
+    """The anti-aliased picture of a mask (H, W): drawn four times as large, made small again."""
+    large = Image.fromarray(mask).resize((4 * WIDTH, 4 * HEIGHT), Image.BICUBIC)
+    return np.array(large.rotate(1).rotate(-1).resize((WIDTH, HEIGHT), Image.BOX))
+
+
+def add_sequence(root, name, draw=labels, resolution="480p"):
+    for t in range(5):
+        frame = root / "JPEGImages" / resolution / name / f"{t:05d}.jpg"
+        frame.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (9 * t, 90, 90)).save(frame)
+        write_mask(root / "Annotations" / resolution / name / frame.with_suffix(".png").name,
+                   draw(t))  # fmt: skip
+
+
+def write_split(root, *names, year="2017"):
+    file = root / "ImageSets" / year / "val.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(names))
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / "set"
+    add_sequence(root, "ant")
+    add_sequence(root, "bear")
+    write_split(root, "ant", "bear")
+    return root
+
+
+@pytest.fixture
+def run(capsys):
+    """Check a folder in this process: (exit status, lines of stdout, stderr)."""
+
+    def call(root, **options):
+        try:
+            exit_on_bad_input(lambda: check(root, **options))
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        text = capsys.readouterr()
+        return status, text.out.splitlines(), text.err
+
+    return call
+
+
+def row(lines, name):
+    [line] = [line for line in lines if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def mask_path(root, t=2, name="bear"):
+    return root / f"Annotations/480p/{name}/{t:05d}.png"
+
+
+def frame_path(root, t=2, name="bear"):
+    return root / f"JPEGImages/480p/{name}/{t:05d}.jpg"
+
+
+def test_good_data(data, run):
+    status, lines, errors = run(data)
+    assert (status, errors) == (0, "")
+    assert lines[0].startswith("| sequence | year | frames | masks | objects | size | missing")
+    assert lines[2:4] == [
+        f"| {n} | 2017 | 5 | 5 | 2 | 80x60 | 0 | 0 | 0 |" for n in ("ant", "bear")
+    ]
+    assert lines[4:] == [""]  # no problem below the table
+
+
+def test_as_a_person_calls_it(data):
+    """In a process of its own: one line on stderr and status 2, the rest on stdout."""
+    frame_path(data).unlink()
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+    command = [sys.executable, SCRIPT, data]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {data}: 1 problems")
+
+
+# One kind of damage each: (what is done, what is said of it). `broken` ends in status 2.
+
+
+def truncate_frame(root):
+    path = frame_path(root)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def resize_frame(root):
+    Image.new("RGB", (HEIGHT, WIDTH)).save(frame_path(root))
+
+
+def resize_mask(root):
+    write_mask(mask_path(root), labels().T.copy())
+
+
+def colour_mask(root):
+    Image.open(mask_path(root)).convert("RGBA").save(mask_path(root))
+
+
+def photo_mask(root):
+    Image.new("RGB", (WIDTH, HEIGHT), (1, 2, 3)).save(mask_path(root))
+
+
+def jpeg_mask(root):
+    Image.fromarray(labels()).save(mask_path(root), "JPEG")
+
+
+def soft_mask(root):
+    Image.fromarray(soften(255 * one_object(2))).save(mask_path(root))
+
+
+def noisy_mask(root):
+    noise = np.random.default_rng(0).integers(0, 20, (HEIGHT, WIDTH), np.uint8)
+    Image.fromarray(60 * labels() + noise).save(mask_path(root))
+
+
+def close_levels(root):
+    mask = soften(np.array([0, 100, 105], np.uint8)[labels()])
+    Image.fromarray(mask).save(mask_path(root))
+
+
+def deep_mask(root):
+    Image.fromarray(labels().astype(np.uint16)).save(mask_path(root))
+
+
+def far_ids(root):
+    Image.fromarray(labels().astype(np.uint16) * 700).save(mask_path(root))
+
+
+def empty_first(root):
+    write_mask(mask_path(root, 0), 0 * labels())
+
+
+def void_alone(root):
+    write_mask(mask_path(root, 0), 255 * one_object(0))
+
+
+def no_first(root):
+    mask_path(root, 0).unlink()
+
+
+def lone_mask(root):
+    frame_path(root, 4).unlink()
+
+
+def absent_sequence(root):
+    write_split(root, "bear", "wolf")
+
+
+def empty_split(root):
+    write_split(root, "\n", year="2016")
+
+
+def path_in_split(root):
+    write_split(root, "bear", "../bear", year="2016")
+
+
+def unpadded(root):
+    for t in range(5):
+        frame_path(root, t).rename(frame_path(root, t).with_name(f"{t + 8}.jpg"))
+
+
+def other_resolution(root):
+    (root / "Annotations/480p").rename(root / "Annotations/1080p")
+
+
+def split_lost(root):
+    for file in root.glob("ImageSets/*/*.txt"):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (truncate_frame, "broken: .*JPEGImages/480p/bear/00002.jpg: cannot be read.*; copy it ag"),
+        (resize_frame, "broken: .*00002.jpg: 60x80, but .*00000.jpg is 80x60; export it again"),
+        (resize_mask, "broken: .*00002.png: 60x80, but .*00000.jpg is 80x60; export it again"),
+        (
+            colour_mask,
+            "broken: .*00002.png: a colour image, not 8-bit object ids; mend .*--fix-masks",
+        ),
+        (photo_mask, "broken: .*00002.png: mask in colours that are not the DAVIS.*; export"),
+        (jpeg_mask, "broken: .*00002.png: mask is a JPEG file, not a PNG; export"),
+        (soft_mask, "broken: .*00002.png: soft edges; each of their .* object; mend it with --fix"),
+        (noisy_mask, "broken: .*00002.png: soft edges or noise, no clear levels .*; export"),
+        (close_levels, "broken: .*00002.png: soft edges or noise, no clear levels .*; export"),
+        (
+            deep_mask,
+            "broken: .*00002.png: a 16-bit image, not 8-bit object ids; mend it with --fix-masks",
+        ),
+        (far_ids, "broken: .*00002.png: 16-bit mask with ids up to 1400; renumber"),
+        (empty_first, "broken: .*00000.png: first mask is empty; mark at least one"),
+        (void_alone, "broken: .*00000.png: first mask holds only 255.*; use year 2016"),
+        (no_first, "missing: .*00000.png: no mask for the first frame; add it"),
+        (lone_mask, "missing: .*00004.png: a mask without a frame; remove it or add"),
+        (absent_sequence, "missing: .*JPEGImages/480p/wolf: no frames; put them there"),
+        (absent_sequence, "missing: .*Annotations/480p/wolf: no masks; put at least the first"),
+        (empty_split, "broken: .*2016/val.txt: names no sequence; write"),
+        (path_in_split, r"broken: .*2016/val.txt: '../bear' is no sequence name; write"),
+        (unpadded, "broken: .*8.jpg: sorted after 12.jpg; rename all with leading zeros"),
+        (other_resolution, "missing: .*resolution 1080p is not in both.*; rename or add"),
+        (split_lost, "missing: .*ImageSets: no split; put names in"),
+    ],
+)
+def test_broken(data, run, damage, said):
+    damage(data)
+    status, lines, errors = run(data)
+    assert status == 2
+    assert errors.startswith("error: ") and len(errors.splitlines()) == 1
+    assert any(re.match(said, line) for line in lines), "\n".join(lines)
+
+
+def mac_files(root):
+    frame_path(root).with_name("._00000.jpg").write_bytes(b"macOS")
+
+
+def alpha_mask(root):
+    grey = Image.fromarray(labels(2))
+    Image.merge("LA", [grey, grey]).save(mask_path(root))
+
+
+def gap_in_ids(root):
+    for t in range(5):
+        write_mask(mask_path(root, t), 3 * one_object(t))
+
+
+def late_object(root):
+    write_mask(mask_path(root, 3), np.where(labels() == 2, 9, labels()).astype(np.uint8))
+
+
+def void_in_first(root):
+    write_mask(mask_path(root, 0), np.where(labels() == 2, 255, labels()).astype(np.uint8))
+
+
+def hole(root):
+    frame_path(root, 3).unlink()
+    mask_path(root, 3).unlink()
+
+
+def bare_frame(root):
+    mask_path(root, 3).unlink()
+
+
+def unlisted(root):
+    add_sequence(root, "cat")
+
+
+def half_a_resolution(root):
+    (root / "JPEGImages/1080p").mkdir()
+
+
+def two_resolutions(root):
+    add_sequence(root, "bear", resolution="240p")
+    add_sequence(root, "ant", resolution="240p")
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (mac_files, "note: .*bear/._00000.jpg: macOS's, 1 in the folder; not read, remove"),
+        (alpha_mask, "note: .*00002.png: grey with an alpha channel, which is ignored; mend"),
+        (gap_in_ids, r"note: .*00000.png: ids \[3\] leave gaps"),
+        (
+            late_object,
+            r"note: .*00000.png: ids \[9\] come first in 00003.png; they are not followed",
+        ),
+        (void_in_first, "note: .*00000.png: holds 255, void"),
+        (hole, "note: .*00004.jpg: comes right after 00002.jpg, 1 such holes; copy lost"),
+        (bare_frame, "note: .*00003.jpg: first of 1 frames without a mask; they are not scored"),
+        (unlisted, "note: .*JPEGImages/480p/cat: in no split, so never read; name it in one"),
+        (half_a_resolution, "note: .*resolution 1080p is not in both .* so not checked; rename"),
+        (two_resolutions, "note: .*several resolutions .240p, 480p.; read is 480p"),
+    ],
+)
+def test_notes(data, run, change, said):
+    change(data)
+    status, lines, errors = run(data)
+    assert (status, errors) == (0, "")
+    assert any(re.match(said, line) for line in lines), "\n".join(lines)
+
+
+def test_every_problem_has_a_line(data, run):
+    for t in (1, 2, 3):
+        colour = Image.open(mask_path(data, t)).convert("RGB")
+        colour.save(mask_path(data, t))
+    truncate_frame(data)
+    frame_path(data, 4, "ant").unlink()
+    status, lines, errors = run(data)
+    assert sum("a colour image" in line for line in lines) == 3
+    assert row(lines, "bear") == ["bear", "2017", "5", "5", "2", "80x60", "0", "4", "0"]
+    assert row(lines, "ant") == ["ant", "2017", "4", "5", "2", "80x60", "1", "0", "0"]
+    assert status == 2 and ": 5 problems" in errors
+
+
+def test_soft_edges_in_2016_are_a_note(data, run):
+    (data / "ImageSets/2017").rename(data / "ImageSets/2016")
+    soft_mask(data)
+    status, lines, _ = run(data)
+    assert status == 0
+    assert any("in a 2016 set they count as object, which grows by them" in line for line in lines)
+
+
+def test_missing_folders(tmp_path, run):
+    for folder in (tmp_path / "absent", tmp_path):
+        status, lines, errors = run(folder)
+        assert status == 2 and lines == [] and "no such folder; give stills" in errors
+
+
+# Stills
+
+
+@pytest.fixture
+def stills(tmp_path):
+    for t in range(4):
+        for folder, picture in (
+            ("images", Image.new("RGB", (WIDTH, HEIGHT))),
+            ("masks", Image.fromarray(255 * one_object(t))),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            picture.save(tmp_path / folder / f"{7 * t + 2}.png")  # 2, 9, 16, 23: any numbers
+    return tmp_path
+
+
+def test_good_stills(stills, run):
+    status, lines, _ = run(stills)
+    assert status == 0
+    assert row(lines, stills.name)[1:] == ["2016", "4", "4", "", "80x60", "0", "0", "0"]
+
+
+def test_broken_stills(stills, run):
+    Image.new("RGB", (9, 9)).save(stills / "images/2.png")
+    (stills / "images/9.png").write_text("<html>")
+    (stills / "masks/16.png").unlink()
+    status, lines, _ = run(stills)
+    assert status == 2
+    text = "\n".join(lines)
+    assert "masks/2.png: 80x60, but" in text and "images/9.png: cannot be read" in text
+    assert "images/16.png: first of 1 frames without a mask" in text
+
+
+# Mending
+
+
+def use(lines):
+    """Do what the check says to use mended masks."""
+    for line in lines:
+        if "to use it: " in line:
+            subprocess.run(line.split("to use it: ")[1], shell=True, check=True)
+
+
+def save_soft(path, mask):
+    Image.fromarray(soften(mask)).save(path)
+
+
+def save_colour(path, mask):
+    image = Image.fromarray(mask)
+    image.putpalette(PALETTE)
+    image.convert("RGB").save(path)
+
+
+def save_grey_colour(path, mask):
+    Image.fromarray(mask).convert("RGB").save(path)
+
+
+def save_soft_colour(path, mask):
+    Image.fromarray(soften(mask)).convert("RGB").save(path)
+
+
+def save_deep(path, mask):
+    Image.fromarray(mask.astype(np.uint16)).save(path)
+
+
+def save_alpha(path, mask):
+    Image.merge("LA", [Image.fromarray(mask), Image.fromarray(255 - mask)]).save(path)
+
+
+@pytest.mark.parametrize(
+    "save, levels, ids, year",
+    [
+        (save_colour, [0, 1, 2], [0, 1, 2], "2017"),
+        (save_grey_colour, [0, 1, 2], [0, 1, 2], "2017"),
+        (save_deep, [0, 1, 2], [0, 1, 2], "2017"),
+        (save_alpha, [0, 1, 2], [0, 1, 2], "2017"),
+        (save_alpha, [0, 255, 255], [0, 1, 1], "2016"),
+        (save_soft, [0, 255, 255], [0, 1, 1], "2016"),
+        (save_soft, [0, 90, 255], [0, 1, 1], "2016"),  # the darker is an object too
+        (save_soft_colour, [0, 255, 255], [0, 1, 1], "2016"),
+        (save_soft, [0, 255, 255], [0, 1, 1], "2017"),
+        (save_soft, [0, 60, 255], [0, 60, 1], "2017"),  # 255 is an object here, not void
+        (save_soft, [0, 80, 200], [0, 80, 200], "2017"),
+    ],
+)
+@pytest.mark.parametrize("which", [[2], [0, 1, 2, 3, 4]])
+def test_mended_masks_are_the_original_ones(data, run, save, levels, ids, year, which):
+    """Damage some or all masks of a sequence, mend, use: the check passes, ids are the same."""
+    (data / "ImageSets/2017").rename(data / "ImageSets" / year)
+    for t in range(5):
+        mask = np.array(levels, np.uint8)[labels(t)]
+        write_mask(mask_path(data, t), mask)
+        if t in which:
+            save(mask_path(data, t), mask)
+    use(run(data, fix_masks=True)[1])
+    status, lines, _ = run(data)
+    assert status == 0 and not any("mend it" in line for line in lines), "\n".join(lines)
+    for t in range(5):
+        after, before = read_sequence_mask(mask_path(data, t), year), np.array(ids)[labels(t)]
+        assert set(np.unique(after)) == set(ids)
+        assert (after != before).mean() < (0.01 if "soft" in save.__name__ else 1e-9)
+        for i in ids:  # no outline of one object in another's id
+            near = cv2.dilate((before == i).astype(np.uint8), np.ones((5, 5), np.uint8))
+            assert not (after == i)[near == 0].any()
+
+
+def files_of(root):
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
+
+
+def test_mending_leaves_the_originals_and_twice_changes_nothing(data, run):
+    colour_mask(data)
+    before = files_of(data)
+    run(data, fix_masks=True)
+    once = files_of(data)
+    assert before.items() <= once.items()
+    new = {p.relative_to(data).as_posix() for p in once.keys() - before.keys()}
+    assert new == {f"Annotations_fixed/480p/bear/{t:05d}.png" for t in range(5)}
+    run(data, fix_masks=True)
+    assert files_of(data) == once
+
+
+def test_what_cannot_be_mended_is_named(data, run):
+    colour_mask(data)
+    mask_path(data, 1).write_bytes(b"")
+    _, lines, _ = run(data, fix_masks=True)
+    assert [line for line in lines if line.startswith("not mended")][0].endswith("bear/00001.png")
+    assert not (data / "Annotations_fixed/480p/bear/00001.png").exists()
+
+
+def test_mended_stills(stills, run):
+    save_soft(stills / "masks/9.png", 255 * one_object(1))
+    _, lines, _ = run(stills, fix_masks=True)
+    use(lines)
+    status, lines, _ = run(stills)
+    assert status == 0 and row(lines, stills.name)[-1] == "0"
+    assert (read_sequence_mask(stills / "masks/9.png", 2016) != one_object(1)).mean() < 0.01
