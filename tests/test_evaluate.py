@@ -453,6 +453,23 @@ def test_official_counts_objects_up_to_the_highest_id(data):
     assert theirs["J_mean"] == pytest.approx((ours["J_mean"] + 1) / 2)
 
 
+def test_official_decay_is_wrong_above_256_frames(tmp_path):
+    """300 masks that fade away: the official last quarter comes out empty."""
+    for t in range(300):
+        for folder, side in (("Annotations/480p", 16), ("masks", 16 - t // 20)):
+            mask = np.zeros((16, 16), np.uint8)
+            mask[:side, :side] = 1
+            write_mask(tmp_path / folder / "long" / f"{t:05d}.png", mask)
+    (tmp_path / "ImageSets/2017").mkdir(parents=True)
+    (tmp_path / "ImageSets/2017/val.txt").write_text("long\n")
+    ours, theirs = (
+        score_masks(tmp_path, 2017, "val", tmp_path / "masks", official=official)["mean"]
+        for official in (False, True)
+    )
+    assert ours["J_decay"] > 0.5
+    assert np.isnan(theirs["J_decay"]) and theirs["J_mean"] == ours["J_mean"]
+
+
 def test_official_stops_at_ids_above_the_objects(data):
     redraw(data / "predictions/a-two/00005.png", lambda mask: np.where(mask == 0, 3, mask))
     score(data)
