@@ -410,7 +410,8 @@ def keys(
         year: 2016, one object (any non-zero value), or 2017, several.
         split: name of the list of sequences in ImageSets.
         checkpoint: a shipped network's name, or a safetensors file.
-        height: height in pixels at which the network works; Config.height if not given.
+        height: height in pixels at which the network works; Config.height if not given, or the
+            frames' own where that is less.
     """
     network = load_model(checkpoint, device=best_device())
     sequences = load_split(data, year, split)

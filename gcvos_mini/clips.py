@@ -169,9 +169,14 @@ def source_positions(matrix, size, displacement=0):
 
 
 def sample(image, labels, positions):
-    """Image (H, W, 3) and ids (H, W) at positions (S, S, 2); no object beyond the source."""
-    frame = cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return frame, cv2.remap(labels, positions, None, cv2.INTER_NEAREST)
+    """Image (H, W, 3) and ids (H, W) at positions (S, S, 2), both mirrored beyond the source.
+
+    An object's mirror image is the object too: left unmarked, it would teach that nothing is.
+    """
+    return [
+        cv2.remap(source, positions, None, how, borderMode=cv2.BORDER_REFLECT_101)
+        for source, how in ((image, cv2.INTER_LINEAR), (labels, cv2.INTER_NEAREST))
+    ]
 
 
 def renumber(labels, ids):
@@ -185,6 +190,13 @@ def jitter(rng, frame, strength):
     """Change brightness and contrast of uint8 (S, S, 3) by up to +-strength."""
     gain, shift = 1 + rng.uniform(-strength, strength, 2)
     return np.clip(frame * gain + 255 * (shift - 1), 0, 255).astype(np.uint8)
+
+
+def tint(rng, strength):
+    """A colour change, 3x3: hue turned by up to +-strength half turns, saturation scaled alike."""
+    grey = np.full((3, 3), 1 / 3)  # RGB -> its mean, three times
+    turn = cv2.Rodrigues(np.full(3, np.pi * rng.uniform(-strength, strength) / np.sqrt(3)))[0]
+    return grey + (1 + rng.uniform(-strength, strength)) * turn @ (np.eye(3) - grey)
 
 
 def any_of(rng, groups):
@@ -234,6 +246,9 @@ class TrainingClips(torch.utils.data.Dataset):
             raise BadInput(f"{self.names}: {MOST_TRIES} clips without an object; fill the masks")
         if self.stage.jitter:
             frames = [jitter(rng, frame, self.stage.jitter) for frame in frames]
+        if self.stage.tint:
+            colors = tint(rng, self.stage.tint)
+            frames = [cv2.transform(frame, colors) for frame in frames]
         frames, labels = np.stack(frames), np.stack(labels)  # (T, S, S, 3), (T, S, S)
         if rng.random() < 0.5:
             frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]

@@ -35,6 +35,7 @@ class Stage:
     paste: float = 0.0  # share of synthetic clips with the object on another still's background
     stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
     jitter: float = 0.0  # brightness and contrast, drawn once per frame
+    tint: float = 0.0  # hue (in half turns) and saturation, drawn once per clip
     hard_pixels: float = 1.0  # share of the pixels, hardest first, that the cross-entropy sees
     region: float = 0.0  # weight of the soft region (Dice) term: the "hybrid loss" of section 4.1
 
@@ -107,18 +108,20 @@ MINI = Config(
     decoder_dim=96,
     normalization="mean",  # trained on small crops, used on large frames: the context must not grow
     first_share=0.7,  # the one true mask; the soft ones that follow drift in a small network
-    height=208,  # objects look about as large as in the training crops
+    height=320,  # objects look about as large as in the training crops
     stages={
         "stills": _MINI_STILLS,
         "videos": replace(
             _MINI_STILLS,
-            clips_per_epoch=16000,
+            clips_per_epoch=20000,
+            crop=256,  # masks are as wrong on the second frame as later: detail is worth more
             learning_rate=2e-4,
             trunk_learning_rate=1e-4,
-            clip_frames=4,  # one more, so that the network meets its own masks twice
-            two_frames=0.3,
-            stills=(0.5, 0.2),  # few videos: synthetic clips stay in the mixture
-            interval=(1, 8),  # larger steps stand in for long videos
+            two_frames=0.75,  # than long clips are, at half the cost
+            stills=(0.5, 0.25),  # few videos: synthetic clips stay in the mixture
+            scale=(0.8, 1.6),  # frames are worked on at 320 lines, a crop holds 160 to 320 of them
+            interval=(1, 16),  # larger steps stand in for long videos
+            tint=0.3,  # few videos: the colour of a thing says little about the next video
             folders_alike=True,  # 30 real videos, hundreds of embedded ones
         ),
         "embedded": Stage(  # what `make run` trains in minutes, on the embedded clips alone

@@ -327,7 +327,8 @@ def evaluate(
             the first mask through the video, the score to beat.
         out: folder for results.json, and for the masks a network makes.
         memory: which memory the network uses.
-        height: height in pixels at which the network works; Config.height if not given.
+        height: height in pixels at which the network works; Config.height if not given, or the
+            frames' own where that is less.
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
         official: score as the official evaluator does where it is wrong, too.
     """

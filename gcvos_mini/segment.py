@@ -59,7 +59,8 @@ class VideoSegmenter:
 
     `memory` is a name ("gc", "stm", "stm-linear", "pam") or a memory from memory.py. `write_every`
     writes each n-th frame (the paper's GC writes all, STM every fifth). `height`, in pixels, is the
-    size the network works at, Config.height if not given; masks come out at the frames' own size.
+    size the network works at; if not given, Config.height, or the frames' own where that is less.
+    Masks come out at the frames' own size.
     Raises BadInput on a mask without an object, or of another size than its frame, or a frame of
     another size than the first.
     """
@@ -68,7 +69,7 @@ class VideoSegmenter:
         self.model = model
         self.memory_choice = memory
         self.write_every = write_every
-        self.height = height or model.config.height
+        self.height = height
         self.device = next(model.parameters()).device
         self.frames = 0
 
@@ -121,10 +122,12 @@ class VideoSegmenter:
 
     def _resize(self, x):
         """(1, C, H, W) -> (1, C, h, w) at the working height, the width in proportion."""
-        if self.height is None or self.height == x.shape[2]:
+        own = x.shape[2]
+        height = self.height or min(own, self.model.config.height or own)
+        if height == own:
             return x
-        width = max(1, round(x.shape[3] * self.height / x.shape[2]))
-        return F.interpolate(x, (self.height, width), mode="bilinear", antialias=True)
+        width = max(1, round(x.shape[3] * height / own))
+        return F.interpolate(x, (height, width), mode="bilinear", antialias=True)
 
     def _write(self, image, objects):
         """image (1, 3, h, w), objects (O, h, w) soft masks: one more frame in the memory."""
@@ -185,7 +188,8 @@ def segment(
         out: folder for the masks.
         checkpoint: a shipped network's name, or a safetensors file.
         memory: which memory the network uses.
-        height: height in pixels at which the network works; Config.height if not given.
+        height: height in pixels at which the network works; Config.height if not given, or the
+            frames' own where that is less.
     """
     from tqdm import tqdm
 

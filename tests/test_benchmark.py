@@ -242,7 +242,7 @@ def rows(printed):
 def test_memory_prints_a_row_per_memory_and_length_at_both_sizes(capsys):
     benchmark.memory(frames=(1, 2), runs=1)
     printed = capsys.readouterr().out
-    assert "mini: 370x208 pixels, a 24x13 map" in printed
+    assert "mini: 569x320 pixels, a 36x20 map" in printed
     assert "paper: 384x384 pixels, a 24x24 map" in printed
     table = rows(printed)
     assert len(table) == 2 * 2 * 4

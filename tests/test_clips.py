@@ -14,7 +14,9 @@ from gcvos_mini.clips import (
     held_out,
     jitter,
     random_affine,
+    sample,
     thin_plate_spline,
+    tint,
 )
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import write_mask
@@ -206,16 +208,6 @@ def test_image_and_mask_move_together(tmp_path):
     assert np.ptp(places[:3], axis=0).max() > 1
 
 
-def test_nothing_outside_the_source_is_object(tmp_path):
-    """The frame is reflected at its border, the object is not."""
-    mask = box(0, 0, HEIGHT, 20)
-    save_still(tmp_path, "a", paint(mask, RED, GREY), 255 * mask)
-    stage = dataclasses.replace(STILLS, rotation=0.0, spline=0.0, scale=(0.5, 0.5))
-    frames, masks = TrainingClips(stage, [tmp_path], total=1)[0]
-    assert masks[0].any() and (masks[0, 0].sum(dim=1).max() <= 20 * 48 / HEIGHT * 0.5 + 1)
-    assert (frames[0, 0] > 0.5).float().mean() > 1.3 * masks[0].mean()
-
-
 # ---- from stills --------------------------------------------------------------------------------
 
 
@@ -247,6 +239,43 @@ def test_jitter_keeps_type_and_bounds():
         assert changed.dtype == np.uint8 and changed.shape == frame.shape
         # white stays bright: a value past 255 would wrap round to black
         assert np.abs(changed.astype(int) - frame).max() <= 2 * 0.1 * 255 + 1
+
+
+def test_tint_keeps_greys_and_turns_hues_and_saturation():
+    rng = np.random.default_rng(0)
+    assert np.allclose(tint(rng, 0.0), np.eye(3))
+    colour = np.array([200.0, 60.0, 100.0])
+    for _ in range(50):
+        matrix = tint(rng, 0.3)
+        assert np.allclose(matrix @ np.full(3, 128.0), 128)
+        changed = matrix @ colour
+        assert changed.mean() == pytest.approx(colour.mean())
+        before, after = colour - colour.mean(), changed - changed.mean()
+        gain = np.linalg.norm(after) / np.linalg.norm(before)
+        turned = np.arccos(after @ before / np.linalg.norm(after) / np.linalg.norm(before))
+        assert 0.7 <= gain <= 1.3 and turned <= 0.3 * np.pi + 1e-6
+
+
+def test_tint_is_one_for_all_frames_of_a_clip(tmp_path):
+    """Two pixels of one colour in different frames keep one colour; clips get different ones."""
+    frame = np.full((HEIGHT, WIDTH, 3), (180, 60, 90), np.uint8)
+    save_video(tmp_path, "red", [(frame, np.uint8(box()))] * 12)
+    clips = TrainingClips(dataclasses.replace(VIDEOS, tint=0.3), [tmp_path], total=8)
+    colours = [{tuple(c) for c in clips[i][0].flatten(2).transpose(1, 2).flatten(0, 1).tolist()}
+               for i in range(8)]  # fmt: skip
+    assert all(len({tuple(round(x, 1) for x in c) for c in found}) == 1 for found in colours)
+    assert len({tuple(round(x, 1) for x in min(found)) for found in colours}) > 4
+
+
+def test_beyond_the_source_image_and_mask_are_mirrored():
+    """Seen past the left edge of the source: what shows the object is marked as the object."""
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[5:15, :10] = 250
+    labels = np.uint8(image[..., 0] > 0)
+    x, y = np.meshgrid(np.arange(-15, 25), np.arange(20))
+    frame, ids = sample(image, labels, np.stack([x, y], axis=-1).astype(np.float32))
+    assert ids[10, 14] == 1 and ids[10, 6] == 1 and ids[10, 3] == 0  # 15 columns left of the source
+    assert np.array_equal(frame[..., 0] > 0, ids == 1)
 
 
 # ---- from videos --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A video in, masks out: object by object, then one softmax; and the command line."""
 
+import dataclasses
 import math
 import runpy
 import subprocess
@@ -209,6 +210,16 @@ def test_working_height(model):
     segmenter, masks, soft = run(model, frames, mask, height=48)
     assert masks[0].shape == (HEIGHT, WIDTH) and soft[0].shape == (3, HEIGHT, WIDTH)
     assert segmenter.key.shape == (2, SMOKE.key_dim, 3, 4)  # 48 x 63, padded to 48 x 64
+
+
+@pytest.mark.parametrize("height, rows", [(48, 3), (HEIGHT, 5), (160, 5), (None, 5)])
+def test_config_height_is_the_most(model, monkeypatch, height, rows):
+    """Larger frames are made smaller, smaller ones keep their 77 lines."""
+    monkeypatch.setattr(model, "config", dataclasses.replace(SMOKE, height=height))
+    segmenter, _, _ = run(model, video(2), first_mask())
+    assert segmenter.key.shape[2] == rows
+    asked, _, _ = run(model, video(2), first_mask(), height=160)
+    assert asked.key.shape[2] == 10
 
 
 # ---- bad input ----------------------------------------------------------------------------------
