@@ -562,7 +562,7 @@ def test_davis_passes_the_check(server, manifest, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "| bear | 2 | 2 | 1 | 30x20 |  |" in result.stdout
+    assert "| bear | 2016 | 2 | 2 | 1 | 30x20 | 0 | 0 | 0 |" in result.stdout
 
 
 def test_stills_from_end_to_end(server, manifest, tmp_path, capsys):

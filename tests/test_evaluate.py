@@ -1,8 +1,10 @@
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -411,8 +413,6 @@ def test_full_disk(framed):
 
 def test_memory_does_not_grow_with_the_length(data):
     """Peak of Python's and NumPy's memory while scoring 18 and 998 frames."""
-    import tracemalloc
-
     def peak(times):
         truth, found = data / "Annotations/480p/long", data / "predictions/long"
         for folder in (truth, found):
@@ -422,10 +422,13 @@ def test_memory_does_not_grow_with_the_length(data):
             for index, path in enumerate(masks * times):
                 (folder / f"{index:05d}.png").hardlink_to(path)
         sequence = load_sequence(data, "long", "480p", need_frames=False)
+        gc.collect()
+        gc.freeze()  # other tests' objects, for whose sake garbage would be left lying about
         tracemalloc.start()
         evaluate.score_sequence(sequence, found, 2017)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+        gc.unfreeze()
         return most
 
     peak(1)  # imports and caches

@@ -346,7 +346,7 @@ def test_segment_command_refuses_a_file_as_out(data, model, monkeypatch):
 
 
 @pytest.mark.parametrize("blocked", ["out/bear", "out/bear/00003.png"])
-def test_masks_that_cannot_be_written(data, tmp_path, blocked):
+def test_masks_that_cannot_be_written(tmp_path, blocked):
     """A file where a sequence's folder should be, a folder where a mask should be."""
     path = tmp_path / blocked
     if path.suffix:
@@ -354,7 +354,8 @@ def test_masks_that_cannot_be_written(data, tmp_path, blocked):
     else:
         path.parent.mkdir()
         path.touch()
-    assert "cannot be" in refusal(lambda: run_first_mask(data, tmp_path / "out"), path)
+    mask = tmp_path / "out/bear/00003.png"
+    assert "cannot be written" in refusal(lambda: write_mask(mask, np.ones((2, 2), np.uint8)), mask)
 
 
 # Splits and names
@@ -454,7 +455,7 @@ def test_any_size_and_ids(tmp_path_factory, height, width, frames, ids, year, se
         return
     assert objects
     if frames < 3:
-        assert results is None
+        assert (results["mean"], results["not_scored"]) == (None, ["ant"])
         return
 
     def overlap(a, b):
