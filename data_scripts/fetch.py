@@ -184,7 +184,7 @@ def download(archive, path):
 
 def resume(url, output, _, part, size):
     """Downloader for pooch: the rest of `part` comes from the URL, then it becomes `output`."""
-    os.remove(output)  # pooch's placeholder: a run that is killed leaves the part and no litter
+    os.remove(output)  # pooch's empty file: a run that is killed leaves the part and no litter
     waits, longest = list(WAITS), length(part)
     while True:
         try:

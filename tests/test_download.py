@@ -153,7 +153,7 @@ def test_whole_file(server, tmp_path):
     server.files["a.zip"] = CONTENT
     download(server, tmp_path, bytes=len(CONTENT), sha256=sha256(CONTENT))
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
-    assert os.listdir(tmp_path) == ["a.zip"]  # neither part nor placeholder
+    assert os.listdir(tmp_path) == ["a.zip"]  # no part is left
     assert server.log == [["a.zip", None, len(CONTENT)]]
 
 
