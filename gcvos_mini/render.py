@@ -265,21 +265,21 @@ def render_ghost(record, t, found, edits, J=None, count=3):
     return contact_sheet(images, 3, labels)
 
 
-def key_sheet(frames, keys, channels, centred=True, numbers=None):
+def key_sheet(frames, keys, channels, centred=True, numbers=None, names=None):
     """Fig. 6 as one image: frames in the first row, one row per key channel under it.
 
     frames: T images of one size; keys: float (T, C, h, w); channels: which of the C to show;
-    numbers: the frames' numbers in their video, 0 to T - 1 if not given.
+    numbers: the frames' numbers in their video, 0 to T - 1 if not given; names: of the channels.
     Each row has one scale, so brightness can be compared along it.
     """
     if len(frames) != len(keys):
         raise ValueError(f"key sheet: {len(frames)} frames and {len(keys)} keys")
     size = frames[0].shape[1::-1]
     images, labels = list(frames), [f"frame {t}" for t in numbers or range(len(frames))]
-    for c in channels:
+    for c, name in zip(channels, names or [f"channel {c}" for c in channels]):
         limits = keys[:, c].min(), keys[:, c].max()
         images += [key_map(key[c], size, centred, limits) for key in keys]
-        labels += [f"channel {c}"] * len(frames)
+        labels += [name] * len(frames)
     return contact_sheet(images, len(frames), labels)
 
 
