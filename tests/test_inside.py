@@ -150,3 +150,14 @@ def test_looking_leaves_no_trace(watched):
     before = ghost.look(4)
     ghost.look(4, {0: "inside out"})
     assert (ghost.look(4) == before).all()
+
+
+def test_at_another_working_height(watched):
+    network, record = watched
+    lower = inside.watch(network, record.frames, record.masks[0], height=32)
+    assert lower.keys.shape[-2:] == (2, 6)  # of 32 lines in 85 columns, padded to 16
+    ghost = inside.Ghost(network, lower, height=32)
+    assert (ghost.look(4) == lower.masks[4]).all()
+    key, value = ghost.segmenter.encode(lower.frames[0], lower.masks[0])
+    torch.testing.assert_close(key, torch.from_numpy(lower.keys[0]))
+    torch.testing.assert_close(value, torch.from_numpy(lower.values[0]))
