@@ -8,7 +8,7 @@ from gcvos_mini import inside, toy
 from gcvos_mini.config import SMOKE
 from gcvos_mini.memory import SpaceTime, make_memory
 from gcvos_mini.network import Network
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.segment import VideoSegmenter, pad_to_stride, to_tensor
 
 CONFIGS = [
     SMOKE,  # eq. 2, each context divided by its positions
@@ -31,10 +31,14 @@ def test_the_record_is_what_the_segmenter_did(watched):
     segmenter = VideoSegmenter(network)
     segmenter.start(record.frames[0], record.masks[0])
     for t in range(1, 5):
+        assert (segmenter.find(record.frames[t]) == record.masks[t]).all()  # leaves no trace
+        assert segmenter.frames == segmenter.memory.frames == t
         assert (segmenter.step(record.frames[t]) == record.masks[t]).all()
         np.testing.assert_array_equal(segmenter.key, record.keys[t])
         np.testing.assert_array_equal(segmenter.value, record.values[t])
-        np.testing.assert_array_equal(segmenter.query, record.queries[t])
+        with torch.inference_mode():
+            query = network.look(pad_to_stride(to_tensor(record.frames[t]))).key[0]
+        np.testing.assert_array_equal(query, record.queries[t])
     assert record.ids == segmenter.ids and not record.queries[0].any()
 
 
