@@ -316,7 +316,8 @@ class VideoRunner(widgets.VBox):
                 self.image,
                 self.said,
                 widgets.HBox([self.video, self.gif]),
-            ]
+            ],
+            layout={"align_items": "flex-start"},  # the picture at its own size, not stretched
         )
 
     def restart(self, button=None):

@@ -175,7 +175,7 @@ class MaskPainter(widgets.VBox):
         self.object = widgets.BoundedIntText(value=1, min=1, max=VOID - 1, description="object")
         self.colour = widgets.HTML()
         self.radius = widgets.IntSlider(
-            value=max(2, height // 40), min=1, max=max(4, height // 8), description="radius"
+            value=max(2, height // 24), min=1, max=max(4, height // 8), description="radius"
         )
         self.finish = widgets.Button(description="close polygon")
         self.undo = widgets.Button(description="undo", icon="undo")
@@ -190,7 +190,8 @@ class MaskPainter(widgets.VBox):
                 widgets.HBox([self.radius, self.finish, self.undo, self.clear]),
                 self.canvas,
                 self.label,
-            ]
+            ],
+            layout={"align_items": "flex-start"},  # the canvas at its own size, not stretched
         )
 
     def _listen(self):
