@@ -34,6 +34,7 @@ from gcvos_mini.davis import (
     write_mask,
 )
 from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.paint import canvas_picture, fitted
 from gcvos_mini.segment import VideoSegmenter, video_frames
 
 RATE = 24.0  # frames a second, of sources that do not say
@@ -301,7 +302,7 @@ class VideoRunner(widgets.VBox):
         self.video = widgets.Button(description="save video", icon="film")
         self.gif = widgets.Button(description="save GIF", icon="image")
         self.progress = widgets.IntProgress(min=0, max=self.length)
-        self.image = widgets.Image(format="jpeg", layout={"max_width": "960px"})
+        self.image = widgets.Image(format="jpeg")
         self.label = widgets.Label()
         self.said = widgets.HTML()
         self.task = None
@@ -336,7 +337,7 @@ class VideoRunner(widgets.VBox):
             return False
         self.last = step
         self.notices += step.notices
-        self.image.value = render.to_jpeg(render.overlay(step.frame, step.mask))
+        self.image.value = render.to_jpeg(canvas_picture(fitted(step.frame), step.mask))
         self.progress.value = step.index + 1
         self.label.value = f"frame {step.index}, {step.index + 1} of {self.length} done"
         self.said.value = "<br>".join(self.notices)

@@ -132,6 +132,13 @@ def canvas_size(width, height):
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def fitted(frame):
+    """The frame (H, W, 3) at the size in which it is shown, (h, w, 3)."""
+    size = canvas_size(*frame.shape[1::-1])
+    shrinks = size[0] < frame.shape[1]
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def canvas_picture(shown, mask, corners=(), label=1):
     """What the canvas shows, uint8 (h, w, 3): the frame `shown` at this size under its mask.
 
@@ -167,9 +174,8 @@ class MaskPainter(widgets.VBox):
                 "they must be the same size"
             )
         self.drawing = Drawing(mask)
-        size = canvas_size(width, height)
-        shrinks = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
-        self.shown = cv2.resize(frame, size, interpolation=shrinks)  # (h, w, 3)
+        self.shown = fitted(frame)  # (h, w, 3)
+        size = self.shown.shape[1::-1]
         self.scale = size[0] / width, size[1] / height  # canvas pixels per frame pixel
         self.tool = widgets.ToggleButtons(options=TOOLS, style={"button_width": "80px"})
         self.object = widgets.BoundedIntText(value=1, min=1, max=VOID - 1, description="object")

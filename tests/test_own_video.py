@@ -1,6 +1,7 @@
 """Runs that stop and go on, notices, exports: with a small network, on drawn clips."""
 
 import asyncio
+import io
 import tracemalloc
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("ipywidgets")
+pytest.importorskip("ipycanvas")
 import torch
 
 from gcvos_mini import own_video
@@ -390,6 +391,8 @@ def test_runner_shows_what_it_has_done(model, clip, tmp_path):
         seen.add(runner.image.value)
         assert runner.progress.value == runner.last.index + 1
         assert runner.label.value == f"frame {runner.last.index}, {len(seen)} of 6 done"
+        with Image.open(io.BytesIO(runner.image.value)) as image:
+            assert image.size == (255, 144)  # three times as large
     assert len(seen) == 6 and runner.picture().shape[1] > 3 * 85
     runner.again.click()
     assert runner.last.index == 0 and runner.notices == [] and runner.image.value in seen
