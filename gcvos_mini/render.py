@@ -32,6 +32,11 @@ _DIVERGING = _table("053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", 
                     "f4a582", "d6604d", "b2182b", "67001f")  # fmt: skip
 
 
+def _look_up(index, table):
+    """uint8 (H, W) through a colour table (256, 3); indexing does the same, more slowly."""
+    return cv2.merge([cv2.LUT(index, table[:, c]) for c in range(3)])
+
+
 def outline(image, mask):
     """A copy of `image` with each object's inner edge, one pixel wide, in its palette colour."""
     if image.shape != (*mask.shape, 3):
@@ -52,7 +57,7 @@ def overlay(frame, mask, alpha=0.5):
     """
     if frame.shape != (*mask.shape, 3):
         raise ValueError(f"frame {frame.shape} and mask {mask.shape} differ in size")
-    colour = cv2.merge([cv2.LUT(mask, _COLOURS[:, c]) for c in range(3)])  # faster than indexing
+    colour = _look_up(mask, _COLOURS)
     tinted = cv2.addWeighted(frame, 1 - alpha, colour, alpha, 0)
     cv2.copyTo(frame, cv2.compare(mask, 0, cv2.CMP_EQ), tinted)
     return outline(tinted, mask)
@@ -70,6 +75,29 @@ def _reach(size, map_size):
     return reach if fits else tuple(size)
 
 
+def _enlarge(channel, size):
+    """A map float32 (h, w) over an image of `size` (width, height), bilinear."""
+    reach = _reach(size, channel.shape[::-1])
+    return cv2.resize(channel, reach, interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+
+
+def cell_at(point, size, map_size):
+    """The cell (y, x) of a map of `map_size` (w, h) at pixel (x, y) of an image of `size`."""
+    reach = _reach(size, map_size)
+    x, y = (int(np.clip(at * n / r, 0, n - 1)) for at, n, r in zip(point, map_size, reach))
+    return y, x
+
+
+def mark_cell(image, cell, map_size):
+    """A copy of the image with a ring around the middle of cell (y, x) of a map (w, h)."""
+    reach = _reach(image.shape[1::-1], map_size)
+    width, height = (r / n for r, n in zip(reach, map_size))
+    at = round((cell[1] + 0.5) * width), round((cell[0] + 0.5) * height)
+    marked, radius = image.copy(), max(4, round(width / 3))
+    cv2.circle(marked, at, radius, (0, 0, 0), 4, cv2.LINE_AA)
+    return cv2.circle(marked, at, radius, (255, 255, 255), 2, cv2.LINE_AA)
+
+
 def key_map(channel, size, centred=False, limits=None):
     """One key channel, float (h, w), as an RGB image of `size` (width, height), bilinear.
 
@@ -85,13 +113,12 @@ def key_map(channel, size, centred=False, limits=None):
     if centred:
         high = max(abs(low), abs(high))
         low = -high
-    reach = _reach(size, channel.shape[::-1])
-    enlarged = cv2.resize(channel, reach, interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+    enlarged = _enlarge(channel, size)
     if high > low:
         index = np.clip((enlarged - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
     else:
         index = np.full(enlarged.shape, 128 if centred else 0, np.uint8)
-    return (_DIVERGING if centred else _SEQUENTIAL)[index]
+    return _look_up(index, _DIVERGING if centred else _SEQUENTIAL)
 
 
 def blend(frame, map_rgb, alpha):
@@ -138,33 +165,121 @@ def strip(frames, masks, count=6, alpha=0.5, pad=4):
     return contact_sheet(images, len(at), [f"frame {t}" for t in at], pad)
 
 
-def render_view(frame, channel, mask, alpha=0.5, centred=True, limits=None):
-    """Frame with its mask, and beside it the frame under a key channel (h, w), objects outlined.
+def render_channel(frame, channel, mask, alpha=0.5, limits=None, threshold=0.0):
+    """The frame under a key channel (h, w), blue below zero, red above, objects outlined.
 
-    alpha: opacity of mask and map, 0 to 1. Returns uint8 (H, 2 W + 4, 3).
+    alpha: opacity of the map, 0 to 1; limits as in `key_map`; threshold: where the map's strength
+    is below this share of the largest in `limits`, 0 to 1, the frame is left as it is.
     """
-    height, width = mask.shape
-    colours = key_map(channel, (width, height), centred, limits)
-    right = outline(blend(frame, colours, alpha), mask)
-    gap = np.full((height, 4, 3), 255, np.uint8)
-    return np.hstack([overlay(frame, mask, alpha), gap, right])
+    size = frame.shape[1::-1]
+    channel = np.asarray(channel, np.float32)
+    low, high = limits if limits is not None else (channel.min(), channel.max())
+    seen = blend(frame, key_map(channel, size, True, (low, high)), alpha)
+    weak = np.abs(_enlarge(channel, size)) < threshold * max(abs(low), abs(high))
+    cv2.copyTo(frame, weak.astype(np.uint8), seen)
+    return outline(seen, mask)
 
 
-def key_sheet(frames, keys, channels, centred=True, numbers=None):
+def render_view(frame, mask, channels, alpha=0.5, threshold=0.0, labels=None):
+    """The frame with its mask, then under one or more key channels, three in a row.
+
+    channels: a list of ((h, w) map, limits); alpha, threshold: as in `render_channel`; labels: one
+    for the frame and for each channel.
+    """
+    views = [overlay(frame, mask, alpha)]
+    for channel, limits in channels:
+        views.append(render_channel(frame, channel, mask, alpha, limits, threshold))
+    return contact_sheet(views, 2 if len(views) == 2 else 3, labels)
+
+
+def bars(values, size, colour="#2166ac", negative="#b2182b"):
+    """Values as bars from zero, up or down, in an image of `size` (width, height)."""
+    width, height = size
+    image = np.full((height, width, 3), 255, np.uint8)
+    highest, lowest = max(0, np.max(values)), min(0, np.min(values))
+    zero = round(4 + (height - 8) * highest / ((highest - lowest) or 1))
+    edges = np.linspace(4, width - 4, len(values) + 1).round().astype(int)
+    gap = 1 if width > 4 * len(values) else 0
+    for value, left, right in zip(values, edges, edges[1:]):
+        end = round(zero - (height - 8) * float(value) / ((highest - lowest) or 1))
+        rgb = tuple(bytes.fromhex((colour if value > 0 else negative)[1:]))
+        cv2.rectangle(image, (int(left), zero), (int(right) - 1 - gap, end), rgb, -1)
+    return cv2.line(image, (4, zero), (width - 5, zero), _AXIS, 1)
+
+
+def render_read(record, t, cell, index=0, count=4):
+    """What cell (y, x) of frame t reads of the past, for object number `index`, as one image.
+
+    record: of inside.watch. First row: the frame that asks, and what the global context's read
+    amounts to on `count` past frames, red where a position's value is added, blue where subtracted,
+    each times how much its frame counts.
+    Second row: the cell's weights on the context vectors, and STM's softmax over the same
+    positions. Below, how much of each read's weight, signs left out, falls on each past frame.
+    """
+    size, map_size = record.frames.shape[2:0:-1], record.queries.shape[:1:-1]  # (W, H), (w, h)
+    implied = record.implied_weights(t, *cell, index)  # (t, h, w)
+    softmax = record.softmax_weights(t, *cell, index)
+    at = spread(t, count)
+    images = [mark_cell(record.frames[t], cell, map_size)]
+    labels = [f"frame {t} asks"]
+    shares = record.shares(t)
+    each = implied / shares[:, None, None]  # a frame that counts little would be all white
+    limits, highest = (each.min(), each.max()), softmax.max()
+    for i in at:
+        images.append(render_channel(record.frames[i], each[i], record.masks[i], 0.65, limits))
+        labels.append(f"GC, on frame {i}, times {shares[i]:.2f}")
+    weights = record.queries[t][:, cell[0], cell[1]]  # (C_key,)
+    images.append(bars(weights, size))
+    labels.append(f"on {len(weights)} context vectors")
+    for i in at:
+        colours = key_map(softmax[i], size, limits=(0, highest))
+        images.append(outline(blend(record.frames[i], colours, 0.65), record.masks[i]))
+        labels.append(f"STM, on frame {i}")
+    sheet = contact_sheet(images, 1 + len(at), labels)
+    line_size = sheet.shape[1] // 2 - 8, 60
+    lines = []
+    for weights in (np.abs(implied), softmax):
+        lines.append(bars(weights.sum(axis=(1, 2)) / weights.sum(), line_size))
+    names = [f"{name}: share of frames 0 to {t - 1}" for name in ("GC", "STM")]
+    below = contact_sheet(lines, 2, names)
+    width = max(sheet.shape[1], below.shape[1])
+    return np.vstack([
+        np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
+        for part in (sheet, below)
+    ])  # fmt: skip
+
+
+def render_ghost(record, t, found, edits, J=None, count=3):
+    """A frame looked at again, uint8 (H, W) `found`, as if its past had been another.
+
+    record: of inside.watch; edits: {past frame: edit}; J: (as it was, now), where truth is known.
+    """
+    frame, before = record.frames[t], record.masks[t]
+    both = [""] * 2 if J is None else [f", J {value:.3f}" for value in J]
+    images = [overlay(frame, before), overlay(frame, found), differing(frame, [before, found])]
+    labels = [f"frame {t} as it was{both[0]}", f"now{both[1]}",
+              f"{np.mean(before != found):.2%} of the pixels differ"]  # fmt: skip
+    for i in spread(t, count):
+        images.append(overlay(record.frames[i], record.masks[i]))
+        labels.append(f"frame {i}: {edits.get(i, 'as it was')}")
+    return contact_sheet(images, 3, labels)
+
+
+def key_sheet(frames, keys, channels, centred=True, numbers=None, names=None):
     """Fig. 6 as one image: frames in the first row, one row per key channel under it.
 
     frames: T images of one size; keys: float (T, C, h, w); channels: which of the C to show;
-    numbers: the frames' numbers in their video, 0 to T - 1 if not given.
+    numbers: the frames' numbers in their video, 0 to T - 1 if not given; names: of the channels.
     Each row has one scale, so brightness can be compared along it.
     """
     if len(frames) != len(keys):
         raise ValueError(f"key sheet: {len(frames)} frames and {len(keys)} keys")
     size = frames[0].shape[1::-1]
     images, labels = list(frames), [f"frame {t}" for t in numbers or range(len(frames))]
-    for c in channels:
+    for c, name in zip(channels, names or [f"channel {c}" for c in channels]):
         limits = keys[:, c].min(), keys[:, c].max()
         images += [key_map(key[c], size, centred, limits) for key in keys]
-        labels += [f"channel {c}"] * len(frames)
+        labels += [name] * len(frames)
     return contact_sheet(images, len(frames), labels)
 
 
@@ -175,18 +290,64 @@ def to_jpeg(image, quality=85):
     return buffer.getvalue()
 
 
+def _coverage(mask, size):
+    """Which share of each cell of a feature map of `size` (w, h) the objects cover, (h, w)."""
+    width, height = _reach(mask.shape[::-1], size)
+    missing = height - mask.shape[0], width - mask.shape[1]
+    objects = ((mask > 0) & (mask < VOID)).astype(np.float32)
+    objects = cv2.copyMakeBorder(objects, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    return cv2.resize(objects, tuple(size), interpolation=cv2.INTER_AREA)
+
+
 def mask_on_map(mask, size):
     """Bool (h, w): which cells of a feature map of `size` (w, h) show an object.
 
     A cell counts if the objects cover more than half of it, or, where they are too small to cover
     any, more than half of what they cover of the fullest cell. No objects, no cells.
     """
-    width, height = _reach(mask.shape[::-1], size)
-    missing = height - mask.shape[0], width - mask.shape[1]
-    objects = ((mask > 0) & (mask < VOID)).astype(np.float32)
-    objects = cv2.copyMakeBorder(objects, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    covered = cv2.resize(objects, tuple(size), interpolation=cv2.INTER_AREA)
+    covered = _coverage(mask, size)
     return covered > covered.max() / 2
+
+
+def middle(cells):
+    """The cell (y, x) deepest inside a region, bool (h, w)."""
+    depth = cv2.distanceTransform(np.pad(cells, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return tuple(int(at) for at in np.unravel_index(depth.argmax(), depth.shape))
+
+
+REGIONS = ("object", "border", "ground", "background")
+
+
+def regions(mask, size):
+    """The four kinds of cells that Fig. 6 is about: name -> bool (h, w), for `size` (w, h).
+
+    "object" as in `mask_on_map`; "border", the cells that an outline runs through; "background",
+    all that no object touches; "ground", the lowest third of the background's cells by their row,
+    which stands in for a truth that no data set here has.
+    """
+    covered = _coverage(mask, size)
+    background = covered == 0
+    rows = np.nonzero(background)[0]
+    lowest = np.arange(size[1])[:, None] >= (np.quantile(rows, 2 / 3) if len(rows) else np.inf)
+    inside = covered > covered.max() / 2
+    return {
+        "object": inside,
+        "border": (covered > 0) & (covered < 1),
+        "ground": background & lowest,
+        "background": background,
+    }
+
+
+def mean_selectivity(keys, masks, region="object"):
+    """Selectivity (C,) of each channel for a region, averaged over the frames that have it.
+
+    keys: T maps (C, h, w); masks: T uint8 (H, W); region: one of REGIONS. 0.5, "tells nothing",
+    where no frame has it.
+    """
+    size = keys[0].shape[:0:-1]  # (w, h)
+    scores = [selectivity(key, regions(mask, size)[region]) for key, mask in zip(keys, masks)]
+    seen = [score for score in scores if not np.isnan(score).any()]
+    return np.mean(seen, axis=0) if seen else np.full(len(keys[0]), 0.5)
 
 
 def selectivity(maps, mask):

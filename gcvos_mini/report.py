@@ -212,12 +212,7 @@ def key_figure(sequence, network, year):
     Returns (RGB image, object channel, its selectivity, background channel, its selectivity).
     """
     frames, masks, keys = collect_keys(sequence, network, year)
-    height, width = keys.shape[2:]
-    scores = [
-        render.selectivity(key, render.mask_on_map(mask, (width, height)))
-        for key, mask in zip(keys, masks, strict=True)
-    ]
-    scores = np.nanmean(scores, axis=0)  # over the frames that show the object: the first does
+    scores = render.mean_selectivity(keys, masks)
     best, worst = int(scores.argmax()), int(scores.argmin())
     outlined = [render.outline(f, m) for f, m in zip(frames, masks, strict=True)]
     outlined = [thumbnail(image) for image in outlined]

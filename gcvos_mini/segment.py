@@ -88,14 +88,38 @@ class VideoSegmenter:
         name = self.memory_choice
         self.memory = make_memory(name, self.model.config) if isinstance(name, str) else name
         self.frames = 0
-        objects = np.stack([mask == i for i in self.ids]).astype(np.float32)  # (O, H, W)
-        objects = torch.from_numpy(objects).to(self.device)
+        objects = self._objects(mask)
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
         self._write(self._prepare(frame), self._resize(objects[None])[0])
 
     @torch.inference_mode()
     def step(self, frame):
         """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids."""
+        mask, image, soft = self._find(frame)
+        if self.frames % self.write_every == 0:
+            self._write(image, soft[1:])
+        else:
+            self.frames += 1
+        return mask
+
+    @torch.inference_mode()
+    def find(self, frame):
+        """The mask of a frame as `step` finds it, but the memory stays as it is."""
+        return self._find(frame)[0]
+
+    @torch.inference_mode()
+    def encode(self, frame, mask):
+        """What would be written: key (O, C_key, h, w) and value (O, C_value, h, w) of a frame with
+        a mask, uint8 (H, W) of object ids; the memory stays as it is."""
+        return self._encode(self._prepare(frame), self._resize(self._objects(mask)[None])[0])
+
+    def _objects(self, mask):
+        """Object ids (H, W) -> float32 (O, H, W), 1 on the object."""
+        objects = np.stack([mask == i for i in self.ids]).astype(np.float32)
+        return torch.from_numpy(objects).to(self.device)
+
+    def _find(self, frame):
+        """Its mask, the frame (1, 3, h, w) and all soft masks (O + 1, h, w), both as worked on."""
         if self.frames == 0:
             raise ValueError("no first frame yet: call start(frame, mask) before step(frame)")
         if frame.shape[:2] != self.shape:
@@ -105,17 +129,14 @@ class VideoSegmenter:
             )
         image = self._prepare(frame)  # (1, 3, h, w)
         query = self.model.look(pad_to_stride(image))
+        self.query = query.key[0]  # (C_key, h, w), the same for all objects
         objects = len(self.ids)
         context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, ...)
         logits = self.model.decode(context, query)[..., : image.shape[2], : image.shape[3]]
         soft = object_probabilities(logits)  # (O + 1, h, w)
         self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
-        if self.frames % self.write_every == 0:
-            self._write(image, soft[1:])
-        else:
-            self.frames += 1
         labels = np.array([0, *self.ids], dtype=np.uint8)
-        return labels[self.probabilities.argmax(dim=0).cpu().numpy()]
+        return labels[self.probabilities.argmax(dim=0).cpu().numpy()], image, soft
 
     def _prepare(self, frame):
         return self._resize(to_tensor(frame, self.device))
@@ -129,11 +150,15 @@ class VideoSegmenter:
         width = max(1, round(x.shape[3] * height / own))
         return F.interpolate(x, (height, width), mode="bilinear", antialias=True)
 
-    def _write(self, image, objects):
-        """image (1, 3, h, w), objects (O, h, w) soft masks: one more frame in the memory."""
+    def _encode(self, image, objects):
+        """image (1, 3, h, w), objects (O, h, w) soft masks -> key and value of each object."""
         frame = pad_to_stride(image).expand(len(objects), -1, -1, -1)
-        self.key, value = self.model.memorize(frame, pad_to_stride(objects[:, None]))
-        self.memory.write(self.key, value)
+        return self.model.memorize(frame, pad_to_stride(objects[:, None]))
+
+    def _write(self, image, objects):
+        """One more frame in the memory; `key` and `value` keep what was written last."""
+        self.key, self.value = self._encode(image, objects)
+        self.memory.write(self.key, self.value)
         self.frames += 1
 
 

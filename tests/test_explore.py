@@ -1,18 +1,20 @@
 """The explorer without a browser: move a slider, look at the bytes and the label."""
 
 import asyncio
+import io
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ipywidgets")
 import torch
+from PIL import Image
 
-from gcvos_mini import benchmark, render
+from gcvos_mini import benchmark, inside, render, toy
 from gcvos_mini.benchmark import Setting
 from gcvos_mini.config import SMOKE
 from gcvos_mini.errors import BadInput
-from gcvos_mini.explore import EquivalenceLab, KeyMapExplorer, LiveSwap
+from gcvos_mini.explore import EquivalenceLab, GhostLab, KeyMapExplorer, LiveSwap, ReadExplorer
 from gcvos_mini.network import Network
 
 
@@ -32,9 +34,10 @@ def clip():
 
 
 def test_each_control_redraws_the_image(clip):
-    explorer = KeyMapExplorer(*clip)
+    explorer = KeyMapExplorer({"a": clip, "b": [part[::-1] for part in clip]})
     seen = {explorer.image.value}
-    for control, value in [("frame", 2), ("channel", 1), ("alpha", 0.2), ("by_selectivity", True)]:
+    for control, value in [("frame", 2), ("channel", 1), ("alpha", 0.2), ("order", "object"),
+                           ("threshold", 0.9), ("clip", "b")]:  # fmt: skip
         getattr(explorer, control).value = value
         assert explorer.image.value not in seen, control
         seen.add(explorer.image.value)
@@ -42,53 +45,128 @@ def test_each_control_redraws_the_image(clip):
 
 def test_image_and_label_show_the_frame_and_channel_chosen(clip):
     frames, masks, keys = clip
-    explorer = KeyMapExplorer(*clip)
+    explorer = KeyMapExplorer({"a": clip})
     explorer.frame.value, explorer.channel.value, explorer.alpha.value = 1, 2, 0.5
     limits = keys[:, 2].min(), keys[:, 2].max()
-    expected = render.render_view(frames[1], keys[1, 2], masks[1], 0.5, limits=limits)
+    expected = render.render_view(frames[1], masks[1], [(keys[1, 2], limits)], 0.5,
+                                  labels=["frame 1", "channel 2, object 1.00"])  # fmt: skip
     assert explorer.image.value == render.to_jpeg(expected)
     assert explorer.label.value.startswith("frame 1 of 2, channel 2, selectivity 1.00")
 
 
 def test_play_and_slider_move_together(clip):
-    explorer = KeyMapExplorer(*clip)
+    explorer = KeyMapExplorer({"a": clip})
     assert explorer.play.max == explorer.frame.max == 2
+    assert explorer.play.interval <= 50  # 20 frames a second
     explorer.play.value = 2
     assert explorer.frame.value == 2 and explorer.label.value.startswith("frame 2 of 2")
     explorer.frame.value = 1
     assert explorer.play.value == 1
 
 
-def test_sorting_puts_the_channel_on_the_object_first_and_the_one_off_it_last(clip):
-    explorer = KeyMapExplorer(*clip)
-    assert explorer.ranking.tolist() == [2, 0, 1]
-    assert explorer.selectivity[[2, 1]].tolist() == [1, 0]
-    explorer.by_selectivity.value = True
-    assert explorer.shown_channel == 2 and "channel 2," in explorer.label.value
+def test_sorting_puts_the_best_channel_for_the_region_first(clip):
+    explorer = KeyMapExplorer({"a": clip})
+    for region, first, last in [("object", 2, 1), ("background", 1, 2)]:
+        explorer.order.value = region
+        explorer.channel.value = 0
+        assert explorer.shown_channel == first and f"channel {first}," in explorer.label.value
+        explorer.channel.value = 2
+        assert explorer.shown_channel == last, region
+    assert explorer.selectivity("object")[[2, 1]].tolist() == [1, 0]
+
+
+def test_pinned_channels_stay_beside_the_one_on_show(clip):
+    explorer = KeyMapExplorer({"a": clip})
+    width = Image.open(io.BytesIO(explorer.image.value)).width
     explorer.channel.value = 2
-    assert explorer.shown_channel == 1 and "channel 1," in explorer.label.value
+    explorer.pin.click()
+    assert explorer.pinned == [2] and explorer.pin.description == "unpin"
+    explorer.channel.value = 0
+    assert Image.open(io.BytesIO(explorer.image.value)).width > width
+    explorer.channel.value = 2
+    explorer.pin.click()
+    assert explorer.pinned == [] and explorer.pin.description == "pin"
 
 
-def test_frames_without_an_object_do_not_spoil_the_ranking(clip):
-    frames, masks, keys = clip
-    masks[1][:] = 0
-    assert KeyMapExplorer(frames, masks, keys).ranking[0] == 2
-    for mask in masks:
-        mask[:] = 0
-    assert KeyMapExplorer(frames, masks, keys).ranking.tolist() == [0, 1, 2]
+def test_a_shorter_clip_takes_the_sliders_along(clip):
+    short = [part[:1] for part in clip[:2]] + [clip[2][:1, :2]]
+    explorer = KeyMapExplorer({"long": clip, "short": short})
+    explorer.frame.value = explorer.channel.value = 2
+    explorer.pin.click()
+    explorer.clip.value = "short"
+    assert explorer.frame.value == explorer.frame.max == explorer.play.max == 0
+    assert explorer.channel.max == 1 and explorer.pinned == []
+    explorer.clip.value = "long"
+    assert explorer.frame.max == explorer.play.max == 2 and explorer.channel.max == 2
 
 
 def test_a_fault_while_drawing_reaches_the_caller(clip):
-    explorer = KeyMapExplorer(*clip)
-    explorer.masks[1] = explorer.masks[1][:-1]
+    explorer = KeyMapExplorer({"a": clip})
+    clip[0][1] = np.zeros((8, 8, 3), np.uint8)  # another size than its mask
     with pytest.raises(ValueError, match="differ in size"):
         explorer.frame.value = 1
 
 
-def test_lengths_that_differ_are_refused(clip):
+def test_clips_that_cannot_be_shown_are_refused(clip):
     frames, masks, keys = clip
-    with pytest.raises(ValueError, match="3 frames, 2 masks and 3 keys"):
-        KeyMapExplorer(frames, masks[:2], keys)
+    with pytest.raises(ValueError, match="a: 3 frames, 2 masks and 3 keys"):
+        KeyMapExplorer({"a": (frames, masks[:2], keys)})
+    with pytest.raises(ValueError, match="no clips"):
+        KeyMapExplorer({})
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """A fresh network, a record of two objects in four frames, and their true masks."""
+    torch.manual_seed(0)
+    network = Network(SMOKE).eval()
+    frames, masks = map(np.stack, zip(*toy.clip_frames("two-friends", 48, frames=4)))
+    return network, inside.watch(network, frames, masks[0]), masks
+
+
+def test_a_click_asks_for_the_cell_under_it(watched):
+    explorer = ReadExplorer(watched[1])
+    zoom, seen = explorer.zoom, explorer.image.value
+    assert explorer.canvas.width == zoom * watched[1].frames.shape[2]
+    explorer.click(zoom * 33.0, zoom * 17.0)  # cells have 16 pixels
+    assert explorer.cell == (1, 2) and "row 1, column 2" in explorer.label.value
+    expected = render.render_read(watched[1], 3, (1, 2), 0)
+    assert explorer.image.value == render.to_jpeg(expected) != seen
+    explorer.object.value = 1
+    assert explorer.image.value == render.to_jpeg(render.render_read(watched[1], 3, (1, 2), 1))
+    explorer.frame.value = 1
+    assert explorer.image.value == render.to_jpeg(render.render_read(watched[1], 1, (1, 2), 1))
+
+
+def test_the_canvas_hands_its_clicks_on(watched):
+    explorer = ReadExplorer(watched[1])
+    event = {"event": "mouse_down", "x": explorer.zoom * 40.0, "y": explorer.zoom * 20.0}
+    explorer.canvas._handle_frontend_event(explorer.canvas, event, [])
+    assert explorer.cell == (1, 2)
+
+
+def test_ghost_lab_looks_again(watched):
+    network, record, truth = watched
+    lab = GhostLab(network, record, truth)
+    assert lab.label.value.startswith("0.00%") and lab.edits == {0: "as it was"}
+    lab.past.value, lab.edit.value = (0, 2), "inside out"
+    assert lab.edits == dict.fromkeys(range(3), "inside out")
+    found = lab.ghost.look(3, lab.edits)
+    J = [lab.mean_J(mask, truth[3]) for mask in (record.masks[3], found)]
+    assert f"J {J[0]:.3f} as it was, {J[1]:.3f} now" in lab.label.value
+    picture = render.render_ghost(record, 3, found, lab.edits, J)
+    assert lab.image.value == render.to_jpeg(picture)
+    lab.edit.value = "taken out"
+    assert "nothing is left to read" in lab.label.value
+    lab.frame.value = 1  # then only frame 0 is past
+    assert lab.edits == {0: "taken out"}
+    lab.past.value, lab.frame.value = (1, 1), 3
+    assert "pixels differ" in lab.label.value
+
+
+def test_controls_that_run_the_network_wait_until_they_are_let_go(watched):
+    lab = GhostLab(watched[0], watched[1])
+    assert not lab.frame.continuous_update and not lab.past.continuous_update
 
 
 def test_lab_redraws_for_each_control_at_its_setting():

@@ -159,15 +159,85 @@ def test_strip_shows_the_frames_it_names():
     assert [row[8, 30 + i * 64, 0] for i in range(3)] == [0, 100, 200]
 
 
-def test_render_view_shows_mask_left_and_key_right(frame, mask):
+def test_render_view_shows_mask_then_channels(frame, mask):
     channel = np.zeros((12, 20))
     channel[:, 15:] = 1.0
-    view = render.render_view(frame, channel, mask, alpha=1.0)
-    assert view.shape == (24, 84, 3)
-    assert (view[:, :40] == render.overlay(frame, mask, 1.0)).all()
-    right = view[:, 44:]
+    one = render.render_view(frame, mask, [(channel, (0, 1))], alpha=1.0)
+    assert one.shape == (24 + 8, 2 * 44 + 4, 3)
+    assert (one[4:28, 4:44] == render.overlay(frame, mask, 1.0)).all()
+    right = one[4:28, 48:88]
     assert right[2, 38, 0] > right[2, 38, 2] and right[2, 2].min() > 240
     assert (right[10, 29] == COLOURS[2]).all()  # the object's outline
+    three = render.render_view(frame, mask, [(channel, (0, 1)), (-channel, (-1, 0))] * 2, 1.0)
+    assert three.shape == (2 * 28 + 4, 3 * 44 + 4, 3)
+    blue = three[4:28, 92:132]
+    assert blue[2, 38, 2] > blue[2, 38, 0]
+
+
+def test_below_the_threshold_the_frame_shows(frame, mask):
+    channel = np.tile(np.linspace(-1, 1, 20), (12, 1))
+    drawn = render.render_channel(frame, channel, 0 * mask, 1.0, limits=(-1, 1), threshold=0.5)
+    kept = (drawn == frame).all(axis=(0, 2))
+    assert kept[11:29].all() and not kept[:9].any() and not kept[31:].any()
+    # the threshold is a share of the limits, not of the map's own range
+    assert (render.render_channel(frame, channel, 0 * mask, 1.0, (-4, 4), 0.5) == frame).all()
+
+
+@given(st.integers(1, 6), st.integers(1, 9), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_ring_marks_the_cell_that_was_clicked(rows, columns, data):
+    size = 16 * columns, 16 * rows - data.draw(st.integers(0, 9))  # padded at the bottom
+    x, y = (data.draw(st.integers(0, n - 1)) for n in size)
+    cell = render.cell_at((x, y), size, (columns, rows))
+    assert cell[0] * 16 <= y < cell[0] * 16 + 16 and cell[1] * 16 <= x < cell[1] * 16 + 16
+    image = np.full((size[1], size[0], 3), 128, np.uint8)
+    ys, xs = np.nonzero((render.mark_cell(image, cell, (columns, rows)) != image).any(axis=2))
+    middle = 16 * cell[1] + 8, 16 * cell[0] + 8
+    if max(xs) < size[0] - 1 and max(ys) < size[1] - 1:  # not cut off by the edge
+        assert abs((min(xs) + max(xs)) / 2 - middle[0]) <= 1
+        assert abs((min(ys) + max(ys)) / 2 - middle[1]) <= 1
+
+
+def test_regions_by_hand():
+    mask = np.zeros((64, 96), np.uint8)  # a map of 6x4 cells
+    mask[16:32, 16:40] = 1  # cell (1, 1), and half of (1, 2)
+    found = render.regions(mask, (6, 4))
+    assert np.argwhere(found["object"]).tolist() == [[1, 1]]  # half a cell is not more than half
+    assert np.argwhere(found["border"]).tolist() == [[1, 2]]
+    assert found["background"].sum() == 22 and not found["background"][1, 1:3].any()
+    # 22 cells of background, 14 of them in the first three rows: the last third begins in row 2
+    assert not found["ground"][:2].any() and found["ground"][3].all()
+    empty = render.regions(np.full((64, 96), 1, np.uint8), (6, 4))
+    assert empty["object"].all() and not empty["ground"].any() and not empty["background"].any()
+
+
+def test_mean_selectivity_asks_for_the_region_and_skips_frames_without_it():
+    masks = np.zeros((3, 32, 48), np.uint8)  # maps of 3x2 cells
+    masks[0, :16, :16] = masks[2, :16, 32:] = 1  # the second frame has no object
+    keys = np.zeros((3, 2, 2, 3))
+    keys[0, 0, 0, 0] = keys[2, 0, 0, 2] = -1  # channel 0: on the object, negative
+    keys[:, 1, 1] = 1  # channel 1: the lower row
+    assert render.mean_selectivity(keys, masks).tolist() == [1, 0.2]
+    ground = render.mean_selectivity(keys, masks, "ground")
+    assert ground[1] == 1 and ground[0] < 0.5
+    assert render.mean_selectivity(keys, 0 * masks).tolist() == [0.5, 0.5]
+
+
+def test_the_middle_of_a_region():
+    cells = np.zeros((7, 9), bool)
+    cells[1:6, 2:7] = True
+    assert render.middle(cells) == (3, 4)
+    cells[:, :2] = True  # the edge of the map is no inside
+    assert render.middle(cells)[0] == 3
+
+
+def test_bars_go_up_and_down_from_zero():
+    drawn = render.bars([1.0, -1.0, 0.5], (38, 24))
+    blue, red = ((drawn == tuple(bytes.fromhex(c))).all(axis=2) for c in ("2166ac", "b2182b"))
+    assert blue[:, :14].sum(axis=0).max() == 8  # of 8 rows above zero, without the line
+    assert red[:, 14:24].any() and not red[:12].any() and not blue[13:].any()
+    assert 3 <= blue[:, 24:].sum(axis=0).max() <= 4
+    assert (render.bars([0.0], (38, 24)) != 255).any(axis=2).sum() == 30  # the line alone
 
 
 def test_key_sheet_has_a_row_for_the_frames_and_one_per_channel(frame):

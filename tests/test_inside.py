@@ -1,0 +1,152 @@
+"""What was written and asked: reads rebuilt by loops, and pasts that were never there."""
+
+import numpy as np
+import pytest
+import torch
+
+from gcvos_mini import inside, toy
+from gcvos_mini.config import SMOKE
+from gcvos_mini.memory import SpaceTime, make_memory
+from gcvos_mini.network import Network
+from gcvos_mini.segment import VideoSegmenter
+
+CONFIGS = [
+    SMOKE,  # eq. 2, each context divided by its positions
+    SMOKE.__class__(**{**vars(SMOKE), "first_share": 0.7}),
+    SMOKE.__class__(**{**vars(SMOKE), "normalization": "none"}),
+]
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=["mean", "first-share", "none"])
+def watched(request):
+    """A fresh network and what it wrote and asked; two objects, five frames."""
+    torch.manual_seed(1)
+    network = Network(request.param).eval()
+    frames, masks = map(np.stack, zip(*toy.clip_frames("two-friends", 48, frames=5)))
+    return network, inside.watch(network, frames, masks[0])
+
+
+def test_the_record_is_what_the_segmenter_did(watched):
+    network, record = watched
+    segmenter = VideoSegmenter(network)
+    segmenter.start(record.frames[0], record.masks[0])
+    for t in range(1, 5):
+        assert (segmenter.step(record.frames[t]) == record.masks[t]).all()
+        np.testing.assert_array_equal(segmenter.key, record.keys[t])
+        np.testing.assert_array_equal(segmenter.value, record.values[t])
+        np.testing.assert_array_equal(segmenter.query, record.queries[t])
+    assert record.ids == segmenter.ids and not record.queries[0].any()
+
+
+@pytest.mark.parametrize("t", [1, 4])
+def test_values_under_the_implied_weights_are_the_read(watched, t):
+    network, record = watched
+    memory = make_memory("gc", network.config)
+    for i in range(t):
+        memory.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    query = torch.from_numpy(record.queries[t]).expand(2, -1, -1, -1)
+    read = memory.read(query).numpy()  # (O, C_value, h, w)
+    for index, y, x in [(0, 0, 0), (1, 2, 4)]:
+        weights = record.implied_weights(t, y, x, index)
+        summed = np.zeros(read.shape[1])
+        for i, row, column in np.ndindex(weights.shape):
+            summed += weights[i, row, column] * record.values[i, index, :, row, column]
+        scale = np.abs(read[index, :, y, x]).max()
+        np.testing.assert_allclose(summed, read[index, :, y, x], rtol=0, atol=1e-5 * scale)
+
+
+def test_softmax_weights_are_those_of_space_time(watched):
+    record = watched[1]
+    memory = SpaceTime(softmax=True)
+    for i in range(3):
+        memory.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    query = torch.from_numpy(record.queries[3]).expand(2, -1, -1, -1)
+    weights = memory.weights(query)[1].unflatten(0, (3, *record.keys.shape[-2:]))  # (t, h, w, hw)
+    at = 1 * record.keys.shape[-1] + 2
+    np.testing.assert_allclose(record.softmax_weights(3, 1, 2, 1), weights[..., at], atol=1e-6)
+
+
+def test_shares_of_the_past(watched):
+    network, record = watched
+    shares = record.shares(4)
+    assert shares.sum() == pytest.approx(1) and len(set(shares[1:].round(12))) == 1
+    assert shares[0] - shares[1] == pytest.approx(network.config.first_share)
+
+
+def test_a_frame_without_a_past_is_refused(watched):
+    for t in (0, 5):
+        with pytest.raises(ValueError, match="frame 0 asks nothing"):
+            watched[1].implied_weights(t, 0, 0)
+
+
+def test_softmax_contexts_are_refused():
+    config = SMOKE.__class__(**{**vars(SMOKE), "normalization": "softmax"})
+    with pytest.raises(ValueError, match="weights are q . k without it"):
+        inside.watch(Network(config).eval(), [], None)
+
+
+
+def test_a_past_as_it_was_gives_the_same_mask(watched):
+    ghost = inside.Ghost(*watched)
+    assert (ghost.look(4) == watched[1].masks[4]).all()
+    for edit in ("as it was", "written twice, taken out once"):
+        past = ghost.memory(4, dict.fromkeys(range(4), edit))
+        for kind in ("context", "first"):
+            was, now = (getattr(memory, kind) for memory in (ghost.memory(4, {}), past))
+            if was is not None:
+                torch.testing.assert_close(now, was, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("edit, times", [("taken out", 0), ("written twice", 2)])
+def test_counts_of_a_frame(watched, edit, times):
+    network, record = watched
+    ghost = inside.Ghost(network, record)
+    found = ghost.memory(4, {0: edit, 2: edit})
+    expected = make_memory("gc", network.config)
+    for i, count in enumerate([times, 1, times, 1]):
+        for _ in range(count):
+            expected.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    assert found.frames == expected.frames
+    query = torch.from_numpy(record.queries[4]).expand(2, -1, -1, -1)
+    torch.testing.assert_close(found.read(query), expected.read(query))
+
+
+def test_masks_replaced(watched):
+    network, record = watched
+    ghost = inside.Ghost(network, record)
+    frame, mask = record.frames[2], record.masks[2]
+    empty = ghost.written(2, "no object in its mask")
+    torch.testing.assert_close(empty, ghost.segmenter.encode(frame, np.zeros_like(mask)))
+    key, value = ghost.written(2, "inside out")
+    for o, n in enumerate(record.ids):  # each object's own mask is turned
+        alone = ghost.segmenter.encode(frame, np.where(mask == n, 0, n).astype(np.uint8))
+        torch.testing.assert_close(key[o], alone[0][o])
+        torch.testing.assert_close(value[o], alone[1][o])
+    assert not torch.equal(value[0], empty[1][0])
+
+
+def test_shuffled_values_are_the_same_values_elsewhere(watched):
+    key, value = inside.Ghost(*watched).written(2, "values shuffled")
+    was = watched[1]
+    np.testing.assert_array_equal(key, was.keys[2])
+    before, after = was.values[2].reshape(2, -1, key[0, 0].numel()), value.flatten(2).numpy()
+    assert not (before == after).all()
+    order = [np.abs(before[0] - column[:, None]).sum(axis=0).argmin() for column in after[0].T]
+    assert sorted(order) == list(range(len(order)))
+    np.testing.assert_array_equal(before[:, :, order], after)  # whole vectors, all objects alike
+
+
+def test_impossible_pasts_are_refused(watched):
+    ghost = inside.Ghost(*watched)
+    with pytest.raises(ValueError, match="nothing is left to read"):
+        ghost.memory(2, {0: "taken out", 1: "taken out"})
+    for edits in ({2: "taken out"}, {-1: "taken out"}, {0: "gone"}):
+        with pytest.raises(ValueError, match="want a frame before 2"):
+            ghost.memory(2, edits)
+
+
+def test_looking_leaves_no_trace(watched):
+    ghost = inside.Ghost(*watched)
+    before = ghost.look(4)
+    ghost.look(4, {0: "inside out"})
+    assert (ghost.look(4) == before).all()
