@@ -183,10 +183,10 @@ EVENT_TO_PICTURE = """async ([handle, image, events]) => {
 }"""
 
 
-def slider(page, name):
-    """The handle of the ipywidgets slider of that description."""
-    named = page.get_by_text(name, exact=True)
-    return page.locator(".widget-hslider", has=named).locator(".noUi-handle")
+def slider(where, name):
+    """The handle of the ipywidgets slider of that description. where: a locator."""
+    labels = where.locator(".widget-hslider", has=where.page.get_by_text(name, exact=True))
+    return labels.locator(".noUi-handle").first
 
 
 def drag(page, handle, share):
@@ -205,10 +205,10 @@ def image_bytes(image):
     return bytes(image.evaluate(fetched))
 
 
-def event_to_picture(page, handle, image, events=30):
+def event_to_picture(handle, image, events=30):
     """Milliseconds from each of `events` key presses on a slider to the new picture.
 
     handle: locator of the slider's handle, with five steps to the right of it; image: of the <img>.
     """
     elements = [handle.element_handle(), image.element_handle(), events]
-    return page.evaluate(EVENT_TO_PICTURE, elements)
+    return handle.page.evaluate(EVENT_TO_PICTURE, elements)

@@ -1,80 +1,140 @@
-"""The widgets of explore.py in JupyterLab, moved with mouse and keyboard in a real browser."""
+"""The widgets of explore.py in JupyterLab, moved with mouse and keyboard in a real browser.
 
-import numpy as np
+Each picture is compared, byte for byte, with that of a twin in this process: the same code moved
+by hand to where the browser's reader went.
+"""
+
+from statistics import median
+from types import SimpleNamespace
+
 import pytest
 from browser import drag, event_to_picture, fresh_page, image_bytes, slider
 
 pytest.importorskip("ipywidgets")
-from gcvos_mini import toy
-from gcvos_mini.explore import KeyMapExplorer
 
 SETUP = """
-import numpy as np
-from gcvos_mini import toy
-from gcvos_mini.explore import KeyMapExplorer
-frames, masks = map(list, zip(*toy.clip_frames("approach", 144, frames=8)))
-keys = np.random.default_rng(0).normal(size=(8, 6, 9, 16)).astype(np.float32)
-explorer = KeyMapExplorer(frames, masks, keys)
+import numpy as np, torch
+from gcvos_mini import inside, toy
+from gcvos_mini.config import SMOKE
+from gcvos_mini.explore import GhostLab, KeyMapExplorer, ReadExplorer
+from gcvos_mini.network import Network
+
+rng = np.random.default_rng(0)
+frames, masks = map(np.stack, zip(*toy.clip_frames("approach", 144, frames=8)))
+keys, values, queries = (rng.normal(size=shape).astype(np.float32)
+                         for shape in [(8, 1, 6, 9, 16), (8, 1, 2, 9, 16), (8, 6, 9, 16)])
+record = inside.Record(frames, masks, [1], keys, values, queries, "mean", 0.5)
+maps = KeyMapExplorer({"approach": (frames, masks, keys[:, 0]),
+                       "first half": (frames[:4], masks[:4], keys[:4, 0])})
+read = ReadExplorer(record)
+torch.manual_seed(0)
+model = Network(SMOKE).eval()
+ghost = GhostLab(model, inside.watch(model, frames[:4, :64, :64], masks[0, 40:104, 80:144]))
 """
 
 
 @pytest.fixture(scope="module")
+def twin():
+    """The widgets again, in this process: .maps, .read and .ghost."""
+    names = {}
+    exec(SETUP, names)
+    return SimpleNamespace(**names)
+
+
+@pytest.fixture(scope="module")
 def opened(chromium, lab):
-    """A page with the explorer on show. Errors in its console fail the last test."""
-    with fresh_page(chromium) as page:
-        lab.run(page, [SETUP, "explorer"])
-        page.locator("img.widget-image").wait_for()
+    with fresh_page(chromium, viewport={"width": 1280, "height": 1000}) as page:
+        lab.run(page, [SETUP, "maps", "read", "ghost"])
         yield page
 
 
 @pytest.fixture
-def page(opened):
-    """The same page, with the frame slider back on frame 0."""
-    slider(opened, "frame").press("Home")
-    opened.get_by_text("frame 0 of 7").wait_for()
-    yield opened
+def cell(opened):
+    """Where a widget is on the page, which several tests share: cell("maps")."""
+
+    def find(name):
+        number = ["maps", "read", "ghost"].index(name) + 1
+        found = opened.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea")
+        found.locator("img.widget-image").wait_for()
+        found.scroll_into_view_if_needed()
+        return found
+
+    yield find
     assert opened.errors == []
 
 
-@pytest.fixture(scope="module")
-def twin():
-    """The same explorer in this process: what the browser has to show."""
-    frames, masks = map(list, zip(*toy.clip_frames("approach", 144, frames=8)))
-    keys = np.random.default_rng(0).normal(size=(8, 6, 9, 16)).astype(np.float32)
-    return KeyMapExplorer(frames, masks, keys)
+def shown(cell, widget):
+    """Wait for the twin's label, then for its picture; fails with the bytes if another stays."""
+    cell.get_by_text(widget.label.value, exact=True).wait_for()
+    image = cell.locator("img.widget-image")
+    for _ in range(20):  # label and picture come as two messages
+        if image_bytes(image) == widget.image.value:
+            return True
+        cell.page.wait_for_timeout(100)
+    return False
 
 
-def shown(page, label):
-    """The bytes of the picture once the label says so."""
-    page.get_by_text(label).wait_for()
-    page.wait_for_timeout(300)  # label and picture come as two messages
-    return image_bytes(page.locator("img.widget-image"))
+def test_moving_a_control_shows_the_picture_that_belongs_there(opened, cell, twin):
+    maps, here = twin.maps, cell("maps")
+    assert shown(here, maps)
+    drag(opened, slider(here, "frame"), 1.0)
+    maps.frame.value = 7
+    assert shown(here, maps)
+    slider(here, "channel").press("ArrowRight")
+    maps.channel.value = 1
+    assert shown(here, maps)
+    here.get_by_label("sorted by").select_option("object")
+    maps.order.value = "object"
+    assert shown(here, maps)
+    here.get_by_role("button", name="pin").click()
+    maps.pin.click()
+    assert shown(here, maps)
+    here.get_by_label("clip").select_option("first half")
+    maps.clip.value = "first half"
+    assert shown(here, maps)
+    here.get_by_label("clip").select_option("approach")
+    maps.clip.value = "approach"
+    assert shown(here, maps)
 
 
-def test_dragging_a_slider_shows_the_picture_that_belongs_there(page, twin):
-    first = shown(page, "frame 0 of 7")
-    assert first == twin.image.value
-    drag(page, slider(page, "frame"), 1.0)
-    twin.frame.value = 7
-    last = shown(page, "frame 7 of 7")
-    assert last == twin.image.value != first
-    slider(page, "channel").press("ArrowRight")
-    twin.channel.value = 1
-    assert shown(page, "channel 1,") == twin.image.value
-    page.get_by_text("by selectivity").click()
-    twin.by_selectivity.value = True
-    assert shown(page, f"channel {twin.ranking[1]},") == twin.image.value
+def test_play_runs_to_the_last_frame(opened, cell, twin):
+    here = cell("maps")
+    slider(here, "frame").press("Home")
+    twin.maps.frame.value = 0
+    assert shown(here, twin.maps)
+    here.locator(".widget-play button").first.click()
+    twin.maps.frame.value = 7
+    assert shown(here, twin.maps)
 
 
-def test_play_runs_to_the_last_frame_and_changes_the_picture(page):
-    first = shown(page, "frame 0 of 7")
-    page.locator(".widget-play button").first.click()
-    assert shown(page, "frame 7 of 7") != first
-
-
-def test_time_from_key_press_to_new_picture(page, record_property, capsys):
-    times = event_to_picture(page, slider(page, "frame"), page.locator("img.widget-image"))
+def test_time_from_key_press_to_new_picture(opened, cell, record_property, capsys):
+    here = cell("maps")
+    slider(here, "frame").press("Home")
+    here.get_by_text("frame 0 of 7").wait_for()
+    times = event_to_picture(slider(here, "frame"), here.locator("img.widget-image"))
     assert len(times) == 30
-    record_property("median_ms", np.median(times))
+    record_property("median_ms", median(times))
     with capsys.disabled():
-        print(f"\nkey press to new picture, median of 30: {np.median(times):.0f} ms")
+        print(f"\nkey press to new picture, median of 30: {median(times):.0f} ms")
+
+
+def test_a_click_on_the_frame_changes_the_heat_maps_and_the_ring(opened, cell, twin):
+    here, read = cell("read"), twin.read
+    assert shown(here, read)
+    canvas = here.locator("canvas").first
+    before, heat_maps = canvas.evaluate("c => c.toDataURL()"), read.image.value
+    canvas.click(position={"x": 30, "y": 100})
+    read.click(30, 100)
+    assert read.image.value != heat_maps and shown(here, read)
+    assert canvas.evaluate("c => c.toDataURL()") != before
+    slider(here, "frame").press("ArrowLeft")
+    read.frame.value = 6
+    assert shown(here, read)
+
+
+def test_a_past_frame_with_its_mask_inside_out_changes_the_mask_and_a_control_does_not(cell, twin):
+    here = cell("ghost")
+    for edit in ("written twice, taken out once", "inside out"):
+        here.get_by_label("are").select_option(edit)
+        twin.ghost.edit.value = edit
+        assert shown(here, twin.ghost)
