@@ -123,8 +123,9 @@ def test_a_click_on_the_frame_changes_the_heat_maps_and_the_ring(opened, cell, t
     assert shown(here, read)
     canvas = here.locator("canvas").first
     before, heat_maps = canvas.evaluate("c => c.toDataURL()"), read.image.value
-    canvas.click(position={"x": 30, "y": 100})
-    read.click(30, 100)
+    scale = canvas.bounding_box()["width"] / canvas.evaluate("c => c.width")  # as laid out
+    canvas.click(position={"x": 60 * scale, "y": 200 * scale})
+    read.click(60, 200)
     assert read.image.value != heat_maps and shown(here, read)
     assert canvas.evaluate("c => c.toDataURL()") != before
     slider(here, "frame").press("ArrowLeft")
