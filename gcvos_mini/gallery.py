@@ -22,7 +22,7 @@ from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import STRIDE, find_weights, load_model
 from gcvos_mini.report import STYLE, image_tag
-from gcvos_mini.toy import clip_frames
+from gcvos_mini.toy import FRAMES, clip_frames, find_clip
 
 CLIPS = ("approach", "shape-shifter", "two-friends", "look-alikes")
 MOST_BYTES = 8_000_000  # what people still send each other by mail
@@ -140,13 +140,15 @@ def build(clips=CLIPS, every=2, height=192, checkpoint="mini", progress=iter):
     """
     if not clips or every < 1 or height < STRIDE:
         raise BadInput(f"--clips, --every and --height: want a clip, 1 or more, {STRIDE} or more")
-    weights = hashlib.sha256(find_weights(checkpoint).read_bytes()).hexdigest()
+    for name in clips:
+        shown = len(range(0, FRAMES[find_clip(name).split], every))
+        if shown < 2:
+            raise BadInput(f"--every {every}: leaves {shown} frame of {name}; 2 are needed")
     model = load_model(checkpoint)
+    weights = hashlib.sha256(find_weights(checkpoint).read_bytes()).hexdigest()
     data, prints = [], []
     for name in progress(clips):
         frames, truth = (np.stack(x[::every]) for x in zip(*clip_frames(name, height)))
-        if len(frames) < 2:
-            raise BadInput(f"--every {every}: leaves {len(frames)} frame of {name}; 2 are needed")
         record = inside.watch(model, frames, truth[0], height=height)
         data.append(clip_data(name, record, truth))
         prints.append(printed(name, record))
@@ -189,8 +191,8 @@ def gallery(
     page = build(clips, every, height, checkpoint, lambda names: tqdm(names, unit="clip"))
     size = len(page.encode())
     if size > MOST_BYTES:
-        raise BadInput(f"{out}: the page would have {size / 1e6:.1f} MB, over "
-                       f"{MOST_BYTES / 1e6:.0f}; give fewer --clips or a larger --every")  # fmt: skip
+        limit = f"{MOST_BYTES / 1e6:.0f}; give fewer --clips or a larger --every"
+        raise BadInput(f"{out}: the page would have {size / 1e6:.1f} MB, over {limit}")
     with written_whole(out) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     print(f"open {out} ({size / 1e6:.1f} MB)")
