@@ -5,6 +5,7 @@
     python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
     python -m gcvos_mini.benchmark keys        how well single key channels find the objects
     python -m gcvos_mini.benchmark length      scores along a long embedded clip
+    python -m gcvos_mini.benchmark explore     how long the pictures of notebook 08 take
 
 Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swap` its live swap.
 """
@@ -562,12 +563,65 @@ def evaluation(
     print(complexity.markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
 
 
+def explore(clip: str = "approach", frames: int = 20, turns: int = 5) -> None:
+    """Milliseconds to draw one overlay, and of the explorers from an event to the new picture.
+
+    At 427x240 pixels, on keys of random numbers of the shipped network's size, for no network runs.
+    Times are of the kernel, up to the bytes that the browser gets.
+
+    Args:
+        clip: name of an embedded clip.
+        frames: its length.
+        turns: how often it is played.
+    """
+    from gcvos_mini.explore import KeyMapExplorer, ReadExplorer
+    from gcvos_mini.inside import Record
+    from gcvos_mini.render import overlay, to_jpeg
+
+    at_least(2, frames=frames)
+    at_least(1, turns=turns)
+    images, masks = map(np.stack, zip(*clip_frames(clip, 240, frames=frames)))
+    h, w = (-(-n // 16) for n in masks.shape[1:])
+    rng = np.random.default_rng(0)
+    shape = (frames, 1, MINI.key_dim, h, w)
+    keys, queries = rng.normal(size=shape), rng.normal(size=(frames, *shape[2:]))
+    values = np.zeros((frames, 1, 1, h, w))  # none of the pictures shows values
+    record = Record(images, masks, [1], keys, values, queries, "mean", MINI.first_share)
+    leaf = KeyMapExplorer({clip: (images, masks, keys[:, 0])})
+    pinned = KeyMapExplorer({clip: (images, masks, keys[:, 0])})
+    for channel in (1, 2, 3):
+        pinned.channel.value = channel
+        pinned.toggle_pin()
+    read = ReadExplorer(record)
+
+    def move(explorer):
+        return lambda t: setattr(explorer.frame, "value", (explorer.frame.value + 1) % frames)
+
+    tasks = {
+        "one overlay": lambda t: overlay(images[t], masks[t]),
+        "one overlay, as JPEG": lambda t: to_jpeg(overlay(images[t], masks[t])),
+        "KeyMapExplorer, the frame slider moved": move(leaf),
+        "the same, three channels pinned": move(pinned),
+        "ReadExplorer, a click": lambda t: read.click(20.0 * t, 10.0 * t),
+    }
+    rows = []
+    for name, task in tasks.items():
+        taken = []
+        for t in [*range(frames)] * turns:
+            began = clock()
+            task(t)
+            taken.append(1e3 * (clock() - began))
+        rows.append((name, *(f"{np.quantile(taken, q):.1f}" for q in (0.5, 0.9))))
+    print(f"{images[0].shape[1]}x240 pixels, {frames} frames, {turns} turns\n")
+    print(complexity.markdown(("what", "median, ms", "slowest tenth, ms"), rows))
+
+
 def main():
     import tyro
 
     commands = {
         "memory": memory, "segment": segment, "evaluate": evaluation, "keys": keys,
-        "length": length,
+        "length": length, "explore": explore,
     }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands)
 

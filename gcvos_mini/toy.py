@@ -338,7 +338,8 @@ def write_lists(root, clips, about):
     lists.mkdir(parents=True)
     for split in FRAMES:
         names = [clip.name + "\n" for clip in clips if clip.split == split]
-        (lists / f"{split}.txt").write_text("".join(names))
+        if names:  # an empty list would be a broken one
+            (lists / f"{split}.txt").write_text("".join(names))
     (root / "toy.json").write_text(json.dumps(about) + "\n")
 
 

@@ -400,3 +400,16 @@ def test_bad_input_ends_in_one_line(arguments, complaint, monkeypatch, capsys):
     assert exit.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {complaint}") and error.count("\n") == 1
+
+
+def test_explore_times_every_picture(capsys):
+    benchmark.explore(frames=3, turns=1)
+    table = capsys.readouterr().out
+    assert "427x240 pixels, 3 frames" in table
+    rows = [line.split("|") for line in table.splitlines() if "|" in line][2:]
+    assert len(rows) == 5 and all(0 < float(row[2]) <= float(row[3]) for row in rows)
+
+
+def test_explore_refuses_a_single_frame():
+    with pytest.raises(BadInput, match="frames"):
+        benchmark.explore(frames=1)

@@ -75,6 +75,17 @@ def test_sorting_puts_the_best_channel_for_the_region_first(clip):
     assert explorer.selectivity("object")[[2, 1]].tolist() == [1, 0]
 
 
+def test_each_clip_has_scores_of_its_own(clip):
+    frames, masks, keys = clip
+    explorer = KeyMapExplorer({"a": clip, "b": (frames, masks, keys[:, ::-1])})
+    explorer.order.value = "object"
+    assert explorer.shown_channel == 2
+    explorer.clip.value = "b"
+    assert explorer.shown_channel == 0
+    explorer.clip.value = "a"
+    assert explorer.shown_channel == 2
+
+
 def test_pinned_channels_stay_beside_the_one_on_show(clip):
     explorer = KeyMapExplorer({"a": clip})
     width = Image.open(io.BytesIO(explorer.image.value)).width

@@ -8,7 +8,7 @@ from gcvos_mini import inside, toy
 from gcvos_mini.config import SMOKE
 from gcvos_mini.memory import SpaceTime, make_memory
 from gcvos_mini.network import Network
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.segment import VideoSegmenter, pad_to_stride, to_tensor
 
 CONFIGS = [
     SMOKE,  # eq. 2, each context divided by its positions
@@ -31,10 +31,14 @@ def test_the_record_is_what_the_segmenter_did(watched):
     segmenter = VideoSegmenter(network)
     segmenter.start(record.frames[0], record.masks[0])
     for t in range(1, 5):
+        assert (segmenter.find(record.frames[t]) == record.masks[t]).all()  # leaves no trace
+        assert segmenter.frames == segmenter.memory.frames == t
         assert (segmenter.step(record.frames[t]) == record.masks[t]).all()
         np.testing.assert_array_equal(segmenter.key, record.keys[t])
         np.testing.assert_array_equal(segmenter.value, record.values[t])
-        np.testing.assert_array_equal(segmenter.query, record.queries[t])
+        with torch.inference_mode():
+            query = network.look(pad_to_stride(to_tensor(record.frames[t]))).key[0]
+        np.testing.assert_array_equal(query, record.queries[t])
     assert record.ids == segmenter.ids and not record.queries[0].any()
 
 
@@ -90,7 +94,8 @@ def test_a_past_as_it_was_gives_the_same_mask(watched):
     ghost = inside.Ghost(*watched)
     assert (ghost.look(4) == watched[1].masks[4]).all()
     for edit in ("as it was", "written twice, taken out once"):
-        past = ghost.memory(4, dict.fromkeys(range(4), edit))
+        past = ghost.memory(4, {2: edit})  # of one frame: twice each would be the same mean
+        assert past.frames == 4
         for kind in ("context", "first"):
             was, now = (getattr(memory, kind) for memory in (ghost.memory(4, {}), past))
             if was is not None:
@@ -150,3 +155,14 @@ def test_looking_leaves_no_trace(watched):
     before = ghost.look(4)
     ghost.look(4, {0: "inside out"})
     assert (ghost.look(4) == before).all()
+
+
+def test_at_another_working_height(watched):
+    network, record = watched
+    lower = inside.watch(network, record.frames, record.masks[0], height=32)
+    assert lower.keys.shape[-2:] == (2, 4)  # 32 lines of 57 pixels, padded to 64
+    ghost = inside.Ghost(network, lower, height=32)
+    assert (ghost.look(4) == lower.masks[4]).all()
+    key, value = ghost.segmenter.encode(lower.frames[0], lower.masks[0])
+    torch.testing.assert_close(key, torch.from_numpy(lower.keys[0]))
+    torch.testing.assert_close(value, torch.from_numpy(lower.values[0]))

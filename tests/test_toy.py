@@ -232,3 +232,10 @@ def test_command_line(script, tmp_path):
 
 def path_to(root):
     return {**os.environ, "PYTHONPATH": str(root)}
+
+
+def test_a_split_without_clips_has_no_list(tmp_path):
+    toy.render(tmp_path / "one", clips=["sunset"], frames=3, height=48, progress=False)
+    lists = tmp_path / "one/ImageSets/2017"
+    assert [path.name for path in lists.iterdir()] == ["val.txt"]
+    assert (lists / "val.txt").read_text() == "sunset\n"
