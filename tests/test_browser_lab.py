@@ -34,17 +34,19 @@ ghost = GhostLab(model, inside.watch(model, frames[:4, :64, :64], masks[0, 40:10
 
 
 @pytest.fixture(scope="module")
-def twin():
-    """The widgets again, in this process: .maps, .read and .ghost."""
+def twin(opened):
+    """The widgets again, in this process, one set for each page: .maps, .read and .ghost."""
     names = {}
     exec(SETUP, names)
     return SimpleNamespace(**names)
 
 
-@pytest.fixture(scope="module")
-def opened(chromium, lab):
+@pytest.fixture(scope="module", params=["lab/tree", "notebooks"], ids=["lab", "notebook7"])
+def opened(chromium, lab, request):
+    if request.param == "notebooks":
+        pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
     with fresh_page(chromium, viewport={"width": 1280, "height": 1000}) as page:
-        lab.run(page, [SETUP, "maps", "read", "ghost"])
+        lab.run(page, [SETUP, "maps", "read", "ghost"], at=request.param)
         yield page
 
 
