@@ -1,4 +1,4 @@
-# make run · make test · make lab · make notebooks · make ledger · make paper   (needs Python 3.11 or newer, and make)
+# make run · make test · make lab · make notebooks · make gallery · make ledger · make paper   (needs Python 3.11 or newer, and make)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY = .venv/bin/python
 SHELL = /bin/bash
@@ -12,7 +12,7 @@ PYTEST = $(PY) -m pytest --outcomes runs/outcomes.json
 NBVAL = GCVOS_TIER=smoke $(PYTEST)
 LEDGER = $(PY) tests/ledger.py
 
-.PHONY: run test paper ledger lab notebooks clean
+.PHONY: run test paper ledger lab notebooks gallery clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
@@ -48,6 +48,9 @@ paper: .venv/ready
 notebooks: .venv/ready
 	mkdir -p runs/notebooks
 	$(PY) -m jupyter nbconvert --to html --execute --output-dir runs/notebooks notebooks/*.ipynb
+
+gallery: .venv/ready  # one page for people without Python: clicks are dot products in its script
+	$(PY) -m gcvos_mini.gallery --out runs/gallery.html
 
 test: .venv/ready
 	rm -f runs/outcomes.json

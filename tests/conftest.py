@@ -1,0 +1,49 @@
+"""Fixtures for tests in a real browser (browser.py), and one line on whether they ran."""
+
+import pytest
+
+BROWSER = pytest.StashKey()  # which browser the tests ran in
+
+
+@pytest.fixture(scope="module")
+def chromium(request):
+    """Headless Chromium for one test file. Playwright keeps an event loop while it is open."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("jupyterlab")
+    import browser
+
+    with sync_api.sync_playwright() as playwright:
+        program = browser.find_chromium(playwright)
+        chromium = playwright.chromium.launch(executable_path=program, args=browser.FLAGS)
+        request.config.stash[BROWSER] = f"Chromium {chromium.version} ({program})"
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A page of one test's own; the test fails if anything is left in `page.errors` at its end."""
+    import browser
+
+    with browser.fresh_page(chromium) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def lab(chromium, tmp_path_factory):
+    """A JupyterLab server for one test file; `lab.run(page, cells)` opens and runs a notebook."""
+    import browser
+
+    lab = browser.Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skipped = terminalreporter.stats.get("skipped", [])
+    without = [report for report in skipped if "test_browser_" in report.nodeid]
+    if BROWSER in config.stash:
+        terminalreporter.write_line(f"browser tests: ran in {config.stash[BROWSER]}")
+    elif without:
+        reason = without[0].longrepr[2].removeprefix("Skipped: ")
+        terminalreporter.write_line(f"browser tests: {len(without)} SKIPPED, {reason}")
