@@ -44,7 +44,7 @@ def twin(opened):
 @pytest.fixture(scope="module", params=["lab/tree", "notebooks"], ids=["lab", "notebook7"])
 def opened(chromium, lab, request):
     if request.param == "notebooks":
-        pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
+        pytest.importorskip("notebook")
     with fresh_page(chromium, viewport={"width": 1280, "height": 1000}) as page:
         lab.run(page, [SETUP, "maps", "read", "ghost"], at=request.param)
         yield page
