@@ -148,7 +148,8 @@ class ReadExplorer(widgets.VBox):
         self.canvas.on_mouse_down(self.click)
         self.update()
         super().__init__(
-            [widgets.HBox([self.frame, self.object]), self.canvas, self.label, self.image]
+            [widgets.HBox([self.frame, self.object]), self.canvas, self.label, self.image],
+            layout={"align_items": "flex-start"},  # the canvas at its own size, not stretched
         )
 
     @property

@@ -144,12 +144,14 @@ def contact_sheet(images, columns, labels=None, pad=4):
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * width + pad, rows * height + pad), _PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    font = ImageFont.load_default(size=13)
     for i, image in enumerate(images):
         x, y = pad + i % columns * width, pad + i // columns * height
         sheet.paste(Image.fromarray(image), (x, y))
         if labels is not None:
-            draw.text((x + 2, y + image.shape[0] + 2), labels[i], fill=_INK, font=font)
+            line = Image.new("RGB", (width - pad, _LABEL_HEIGHT - 2), _PAPER)  # cut where it ends
+            ImageDraw.Draw(line).text((2, 0), labels[i], fill=_INK, font=font)
+            sheet.paste(line, (x, y + image.shape[0] + 2))
     return np.asarray(sheet)
 
 

@@ -137,6 +137,8 @@ def test_contact_sheet_writes_each_label_under_its_image():
     sheet = render.contact_sheet(images, 2, ["", "frame 7"])
     changed = np.argwhere((sheet != plain).any(-1))
     assert len(changed) and changed[:, 0].min() >= 4 + 10 and changed[:, 1].min() >= 4 + 60 + 4
+    wide = render.contact_sheet(images, 2, ["a label much wider than its image", ""])
+    assert (wide[:, 4 + 60 :] == plain[:, 4 + 60 :]).all() and (wide != plain).any()
     with pytest.raises(ValueError, match="1 labels for 2 images"):
         render.contact_sheet(images, 2, ["one"])
     with pytest.raises(ValueError, match="no images"):
