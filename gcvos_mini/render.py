@@ -14,7 +14,6 @@ from gcvos_mini.davis import PALETTE, VOID
 
 _COLOURS = np.array(PALETTE, np.uint8).reshape(256, 3)
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
-_LABEL_HEIGHT = 20
 
 
 def _table(*anchors):
@@ -138,18 +137,19 @@ def contact_sheet(images, columns, labels=None, pad=4):
         raise ValueError("contact sheet: no images, or no columns")
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"contact sheet: {len(labels)} labels for {len(images)} images")
-    height = max(image.shape[0] for image in images) + pad
-    height += _LABEL_HEIGHT if labels is not None else 0
     width = max(image.shape[1] for image in images) + pad
+    letters = min(max(13, width // 28), 30)  # pixels; large pictures are shown made small
+    height = max(image.shape[0] for image in images) + pad
+    height += letters + 7 if labels is not None else 0
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * width + pad, rows * height + pad), _PAPER)
-    font = ImageFont.load_default(size=13)
+    font = ImageFont.load_default(size=letters)
     for i, image in enumerate(images):
         x, y = pad + i % columns * width, pad + i // columns * height
         sheet.paste(Image.fromarray(image), (x, y))
         if labels is not None:
-            line = Image.new("RGB", (width - pad, _LABEL_HEIGHT - 2), _PAPER)  # cut where it ends
+            line = Image.new("RGB", (width - pad, letters + 5), _PAPER)  # cut where it ends
             ImageDraw.Draw(line).text((2, 0), labels[i], fill=_INK, font=font)
             sheet.paste(line, (x, y + image.shape[0] + 2))
     return np.asarray(sheet)

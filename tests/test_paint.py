@@ -129,6 +129,7 @@ def test_two_corners_are_no_polygon():
     new = drawing(tool="polygon")
     new.press((10, 10), close=4)
     new.press((11, 10), close=4)  # near the first: a corner, since two close nothing
+    assert len(new.corners) == 2
     new.close_polygon()
     assert not new.mask.any() and new.corners == [] and new.before == []
 
