@@ -1,4 +1,4 @@
-"""The widgets of explore.py in JupyterLab, moved with mouse and keyboard in a real browser.
+"""The widgets of explore.py in JupyterLab and Notebook 7, moved by a mouse in a real browser.
 
 Each picture is compared, byte for byte, with that of a twin in this process: the same code moved
 by hand to where the browser's reader went.
@@ -47,6 +47,8 @@ def opened(chromium, lab, request):
         pytest.importorskip("notebook")
     with fresh_page(chromium, viewport={"width": 1280, "height": 1000}) as page:
         lab.run(page, [SETUP, "maps", "read", "ghost"], at=request.param)
+        if request.param == "notebooks":
+            page.errors.clear()  # Notebook 7.6 has some of its own as it loads; later ones count
         yield page
 
 
@@ -82,7 +84,7 @@ def test_moving_a_control_shows_the_picture_that_belongs_there(opened, cell, twi
     drag(opened, slider(here, "frame"), 1.0)
     maps.frame.value = 7
     assert shown(here, maps)
-    slider(here, "channel").press("ArrowRight")
+    drag(opened, slider(here, "channel"), 1 / 5)
     maps.channel.value = 1
     assert shown(here, maps)
     here.get_by_label("sorted by").select_option("object")
@@ -101,7 +103,7 @@ def test_moving_a_control_shows_the_picture_that_belongs_there(opened, cell, twi
 
 def test_play_runs_to_the_last_frame(opened, cell, twin):
     here = cell("maps")
-    slider(here, "frame").press("Home")
+    drag(opened, slider(here, "frame"), 0.0)
     twin.maps.frame.value = 0
     assert shown(here, twin.maps)
     here.locator(".widget-play button").first.click()
@@ -111,7 +113,7 @@ def test_play_runs_to_the_last_frame(opened, cell, twin):
 
 def test_time_from_key_press_to_new_picture(opened, cell, record_property, capsys):
     here = cell("maps")
-    slider(here, "frame").press("Home")
+    drag(opened, slider(here, "frame"), 0.0)
     here.get_by_text("frame 0 of 7").wait_for()
     times = event_to_picture(slider(here, "frame"), here.locator("img.widget-image"))
     assert len(times) == 30
@@ -130,7 +132,7 @@ def test_a_click_on_the_frame_changes_the_heat_maps_and_the_ring(opened, cell, t
     read.click(60, 200)
     assert read.image.value != heat_maps and shown(here, read)
     assert canvas.evaluate("c => c.toDataURL()") != before
-    slider(here, "frame").press("ArrowLeft")
+    drag(opened, slider(here, "frame"), 5 / 6)
     read.frame.value = 6
     assert shown(here, read)
 

@@ -247,6 +247,18 @@ def test_a_splice_is_said_once_with_its_frame(model, tmp_path):
     assert len(said) == 1 and said[0][0] == 4 and said[0][1].startswith("frame 4: camera cut")
 
 
+def test_the_least_of_the_splices_is_a_cut_and_no_step_within_a_clip_is(scenes):
+    mask = np.zeros((144, 256), np.uint8)
+    ends = [(scenes[a][-1][1], scenes[b][0][0]) for a in VAL for b in VAL if a != b]
+    steps = [pair for name in VAL for pair in scenes[name]]
+    closest = min(ends, key=lambda pair: colour_distance(*pair))
+    widest = max(steps, key=lambda pair: colour_distance(*pair))
+    for (before, after), said in [(closest, 1), (widest, 0)]:
+        watch = Watch([])
+        assert watch.look(0, before, mask, torch.ones(1, 144, 256)) == []
+        assert len(watch.look(1, after, mask, torch.ones(1, 144, 256))) == said
+
+
 def test_lost_and_found_objects_are_said_once_each():
     frame = np.zeros((10, 10, 3), np.uint8)
     both = np.zeros((10, 10), np.uint8)
@@ -254,8 +266,10 @@ def test_lost_and_found_objects_are_said_once_each():
     only = np.where(both == 3, 3, 0).astype(np.uint8)
 
     def soft(sure3, sure7):
-        maps = np.stack([0 * both, (both == 3) * sure3, (both == 7) * sure7])
-        return torch.from_numpy(maps.astype(np.float32))
+        maps = np.stack([0 * both, (both == 3) * sure3, (both == 7) * sure7]).astype(np.float32)
+        maps[1:, :, ::2] *= 0.8  # the mean over the object is asked, not its surest pixel
+        maps[1:, :, 1::2] *= 1.2
+        return torch.from_numpy(maps)
 
     watch = Watch([3, 7])
     assert watch.look(0, frame, both, soft(1, 1)) == []
