@@ -68,11 +68,12 @@ def test_stopped_and_continued_is_segment_bit_for_bit(model, clip, tmp_path):
     runner = VideoRunner(model, folder, first, tmp_path / "mine")
 
     async def press():
-        for _ in range(20):
+        for press in range(1, 20):
             runner.run.value = True
             await asyncio.sleep(0)  # one frame
             runner.run.value = False
             await runner.task
+            assert runner.last.index == min(press, 5)
 
     asyncio.run(press())
     assert numbers(tmp_path / "mine") == numbers(tmp_path / "plain") and runner.last.index == 5
