@@ -248,16 +248,15 @@ def test_a_splice_is_said_once_with_its_frame(model, tmp_path):
     assert len(said) == 1 and said[0][0] == 4 and said[0][1].startswith("frame 4: camera cut")
 
 
-def test_the_least_of_the_splices_is_a_cut_and_no_step_within_a_clip_is(scenes):
-    mask = np.zeros((144, 256), np.uint8)
-    ends = [(scenes[a][-1][1], scenes[b][0][0]) for a in VAL for b in VAL if a != b]
-    steps = [pair for name in VAL for pair in scenes[name]]
-    closest = min(ends, key=lambda pair: colour_distance(*pair))
-    widest = max(steps, key=lambda pair: colour_distance(*pair))
-    for (before, after), said in [(closest, 1), (widest, 0)]:
+def test_a_cut_is_said_above_the_threshold_and_not_below():
+    """n of 64 columns in another colour are sqrt(n / 64) apart: 0.25 for 4, 0.28 for 5."""
+    for columns, said in [(4, 0), (5, 1)]:
+        before, after = np.zeros((2, 36, 64, 3), np.uint8)
+        after[:, :columns] = 255
         watch = Watch([])
-        assert watch.look(0, before, mask, torch.ones(1, 144, 256)) == []
-        assert len(watch.look(1, after, mask, torch.ones(1, 144, 256))) == said
+        for t, frame in enumerate((before, after)):
+            lines = watch.look(t, frame, np.zeros((36, 64), np.uint8), torch.ones(1, 36, 64))
+            assert len(lines) == said * t
 
 
 def test_lost_and_found_objects_are_said_once_each():
