@@ -249,8 +249,8 @@ def test_a_splice_is_said_once_with_its_frame(model, tmp_path):
 
 
 def test_a_cut_is_said_above_the_threshold_and_not_below():
-    """n of 64 columns in another colour are sqrt(n / 64) apart: 0.25 for 4, 0.28 for 5."""
-    for columns, said in [(4, 0), (5, 1)]:
+    """n of 64 columns recoloured are sqrt(1 - sqrt(1 - n / 64)) apart: 0.254 for 8, 0.271 for 9."""
+    for columns, said in [(8, 0), (9, 1)]:
         before, after = np.zeros((2, 36, 64, 3), np.uint8)
         after[:, :columns] = 255
         watch = Watch([])
