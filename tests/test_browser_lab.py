@@ -71,7 +71,7 @@ def shown(cell, widget):
     """Wait for the twin's label, then for its picture; fails with the bytes if another stays."""
     cell.get_by_text(widget.label.value, exact=True).wait_for()
     image = cell.locator("img.widget-image")
-    for _ in range(20):  # label and picture come as two messages
+    for _ in range(100):  # label and picture come as two messages
         if image_bytes(image) == widget.image.value:
             return True
         cell.page.wait_for_timeout(100)
