@@ -175,7 +175,10 @@ EVENT_TO_PICTURE = """async ([handle, image, events]) => {
     const times = [];
     for (let i = 0; i < events; i++) {
         const start = performance.now();
-        const loaded = new Promise(done => image.addEventListener("load", done, {once: true}));
+        const loaded = new Promise((done, fail) => {
+            image.addEventListener("load", done, {once: true});
+            setTimeout(() => fail("no new picture within 20 seconds"), 20000);
+        });
         const key = Math.floor(i / 5) % 2 ? "ArrowLeft" : "ArrowRight";
         handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
         await loaded;
