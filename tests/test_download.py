@@ -604,7 +604,7 @@ def test_stills_from_end_to_end(server, manifest, tmp_path, capsys):
 @pytest.mark.parametrize("how, status", [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_killed_and_started_again(server, manifest, tmp_path, how, status):
     content = server.files["a.zip"] = davis(["480p"], {"2017/val.txt": "bear\nant\n"})
-    server.faults["slow"] = 0.02
+    server.faults["slow"] = 0.2
     path = manifest({"DAVIS-2017-trainval-480p.zip": {"urls": [server.url("a.zip")]}})
     part = tmp_path / "data/DAVIS-2017-trainval-480p.zip.part"
     script = run("download_davis", path, "--set", "2017-trainval", "--out", tmp_path / "data")
