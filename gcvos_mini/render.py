@@ -127,18 +127,23 @@ def blend(frame, map_rgb, alpha):
     return cv2.addWeighted(frame, 1 - alpha, map_rgb, alpha, 0)
 
 
-def contact_sheet(images, columns, labels=None, pad=4):
+def _letters(width):
+    """Size of the letters under an image so wide, in pixels: large ones are shown made small."""
+    return min(max(13, width // 28), 30)
+
+
+def contact_sheet(images, columns, labels=None, pad=4, letters=None):
     """Images (of any sizes) in rows of `columns`, top left in equal cells, a label under each.
 
-    labels: None, or one string per image. Raises ValueError if there are no images or the labels
-    do not match them.
+    labels: None, or one string per image; letters: their size in pixels. Raises ValueError if there
+    are no images or the labels do not match them.
     """
     if not images or columns < 1:
         raise ValueError("contact sheet: no images, or no columns")
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"contact sheet: {len(labels)} labels for {len(images)} images")
     width = max(image.shape[1] for image in images) + pad
-    letters = min(max(13, width // 28), 30)  # pixels; large pictures are shown made small
+    letters = letters or _letters(width)
     height = max(image.shape[0] for image in images) + pad
     height += letters + 7 if labels is not None else 0
     columns = min(columns, len(images))
@@ -243,7 +248,7 @@ def render_read(record, t, cell, index=0, count=4):
     for weights in (np.abs(implied), softmax):
         lines.append(bars(weights.sum(axis=(1, 2)) / weights.sum(), line_size))
     names = [f"{name}: share of frames 0 to {t - 1}" for name in ("GC", "STM")]
-    below = contact_sheet(lines, 2, names)
+    below = contact_sheet(lines, 2, names, letters=_letters(size[0]))
     width = max(sheet.shape[1], below.shape[1])
     return np.vstack([
         np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
