@@ -312,46 +312,24 @@ class EquivalenceLab(widgets.VBox):
         )
 
 
-class LiveSwap(widgets.VBox):
-    """One network with several memories, run frame by frame side by side while you watch.
+class Runner(widgets.VBox):
+    """Step by step while you watch: "run" starts and stops, "again" goes back to the start.
 
-    network: from load_model; frames: a list of uint8 (H, W, 3); first_mask: uint8 (H, W) of object
-    ids; memories, height: as in benchmark.live_swap. "run" starts and stops, "again" goes back to
-    the first frame. `history` is what has been yielded so far.
+    length: steps, for the progress bar. A subclass has `restart` and `advance`, which shows one
+    step more and is False at the end, and calls `restart` when it is ready.
     """
 
-    def __init__(self, network, frames, first_mask, memories=("gc", "stm-linear"), height=None):
-        self.frames = list(frames)
-        self.make = lambda: benchmark.live_swap(network, self.frames, first_mask, memories, height)
+    def __init__(self, length):
+        super().__init__()
         self.run = widgets.ToggleButton(description="run", icon="play")
         self.again = widgets.Button(description="again", icon="undo")
-        self.progress = widgets.IntProgress(min=0, max=len(self.frames) - 1)
+        self.progress = widgets.IntProgress(min=0, max=length)
         self.image = widgets.Image(format="jpeg")
         self.label = widgets.Label()
         self.task = None
         self.run.observe(self._toggled, "value")
         self.again.on_click(self.restart)
-        self.restart()
-        super().__init__(
-            [widgets.HBox([self.run, self.again, self.progress, self.label]), self.image]
-        )
-
-    def restart(self, button=None):
-        """Back to the first frame, with empty memories; the first step is shown."""
-        self.steps, self.history = self.make(), []
-        self.advance()
-
-    def advance(self):
-        """Segment one more frame under every memory and show it. False at the end of the video."""
-        swapped = next(self.steps, None)
-        if swapped is None:
-            return False
-        self.history.append(swapped)
-        self.image.value = render.to_jpeg(render.render_swap(self.history, len(self.frames)))
-        self.progress.value = swapped.index
-        equal = [min(swapped.equal.values()) for swapped in self.history]
-        self.label.value = f"{np.mean(equal):.4%} of the pixels so far have the same id"
-        return True
+        self.controls = widgets.HBox([self.run, self.again, self.progress, self.label])
 
     async def play(self):
         """Advance until the end, or until "run" is released."""
@@ -369,3 +347,36 @@ class LiveSwap(widgets.VBox):
         self.run.icon = "stop" if change.new else "play"
         if change.new and (self.task is None or self.task.done()):
             self.task = asyncio.ensure_future(self.play())
+
+
+class LiveSwap(Runner):
+    """One network with several memories, run frame by frame side by side while you watch.
+
+    network: from load_model; frames: a list of uint8 (H, W, 3); first_mask: uint8 (H, W) of object
+    ids; memories, height: as in benchmark.live_swap. "run" starts and stops, "again" goes back to
+    the first frame. `history` is what has been yielded so far.
+    """
+
+    def __init__(self, network, frames, first_mask, memories=("gc", "stm-linear"), height=None):
+        self.frames = list(frames)
+        self.make = lambda: benchmark.live_swap(network, self.frames, first_mask, memories, height)
+        super().__init__(len(self.frames) - 1)
+        self.children = [self.controls, self.image]
+        self.restart()
+
+    def restart(self, button=None):
+        """Back to the first frame, with empty memories; the first step is shown."""
+        self.steps, self.history = self.make(), []
+        self.advance()
+
+    def advance(self):
+        """Segment one more frame under every memory and show it. False at the end of the video."""
+        swapped = next(self.steps, None)
+        if swapped is None:
+            return False
+        self.history.append(swapped)
+        self.image.value = render.to_jpeg(render.render_swap(self.history, len(self.frames)))
+        self.progress.value = swapped.index
+        equal = [min(swapped.equal.values()) for swapped in self.history]
+        self.label.value = f"{np.mean(equal):.4%} of the pixels so far have the same id"
+        return True

@@ -12,7 +12,6 @@ A source is what segment.video_frames takes: a video file or a folder of frames.
 disk before the next frame is read, and nothing here holds a whole video but `export_gif`.
 """
 
-import asyncio
 import itertools
 import os
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from gcvos_mini.davis import (
     write_mask,
 )
 from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.explore import Runner
 from gcvos_mini.paint import canvas_picture, fitted
 from gcvos_mini.segment import VideoSegmenter, video_frames
 
@@ -284,7 +284,7 @@ def sheet(source, folder, frames, count=6):
 # ---- the widget ------------------------------------------------------------------------------
 
 
-class VideoRunner(widgets.VBox):
+class VideoRunner(Runner):
     """Segment a video while you watch, stop, go on, export.
 
     network: from load_model; source: a video file or a folder of frames; first_mask: uint8 (H, W)
@@ -297,29 +297,16 @@ class VideoRunner(widgets.VBox):
         self.length, self.rate = length_and_rate(source)
         segmenter = VideoSegmenter(network, memory, height=height)
         self.make = lambda: stream(segmenter, source, first_mask, folder)
-        self.run = widgets.ToggleButton(description="run", icon="play")
-        self.again = widgets.Button(description="again", icon="undo")
+        super().__init__(self.length)
         self.video = widgets.Button(description="save video", icon="film")
         self.gif = widgets.Button(description="save GIF", icon="image")
-        self.progress = widgets.IntProgress(min=0, max=self.length)
-        self.image = widgets.Image(format="jpeg")
-        self.label = widgets.Label()
         self.said = widgets.HTML()
-        self.task = None
-        self.run.observe(self._toggled, "value")
-        self.again.on_click(self.restart)
         self.video.on_click(self.save_video)
         self.gif.on_click(self.save_gif)
+        exports = widgets.HBox([self.video, self.gif])
+        self.children = [self.controls, self.image, self.said, exports]
+        self.layout.align_items = "flex-start"  # the picture at its own size, not stretched
         self.restart()
-        super().__init__(
-            [
-                widgets.HBox([self.run, self.again, self.progress, self.label]),
-                self.image,
-                self.said,
-                widgets.HBox([self.video, self.gif]),
-            ],
-            layout={"align_items": "flex-start"},  # the picture at its own size, not stretched
-        )
 
     def restart(self, button=None):
         """Back to the first frame, with an empty memory; the first mask is shown."""
@@ -342,23 +329,6 @@ class VideoRunner(widgets.VBox):
         self.label.value = f"frame {step.index}, {step.index + 1} of {self.length} done"
         self.said.value = "<br>".join(self.notices)
         return True
-
-    async def play(self):
-        """Advance until the end, or until "run" is released."""
-        try:
-            while self.run.value and self.advance():
-                await asyncio.sleep(0.01)  # lets the kernel hear the buttons
-        except Exception as error:  # a task's traceback is shown nowhere
-            self.label.value = f"stopped: {error}"
-            raise
-        finally:
-            self.run.value = False
-
-    def _toggled(self, change):
-        self.run.description = "stop" if change.new else "run"
-        self.run.icon = "stop" if change.new else "play"
-        if change.new and (self.task is None or self.task.done()):
-            self.task = asyncio.ensure_future(self.play())
 
     def save_video(self, button=None):
         """Write what is segmented so far as an MP4 file beside the masks' folder; its path."""

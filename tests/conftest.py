@@ -1,8 +1,23 @@
-"""Fixtures for tests in a real browser (browser.py), and one line on whether they ran."""
+"""Fixtures of several test files, and one line on whether the browser tests (browser.py) ran."""
 
 import pytest
+import torch
+
+from gcvos_mini.config import SMOKE
+from gcvos_mini.network import Network
 
 BROWSER = pytest.StashKey()  # which browser the tests ran in
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Fresh weights; the last layer is scaled up so that its masks are not all background."""
+    torch.manual_seed(0)
+    network = Network(SMOKE).eval()
+    with torch.no_grad():
+        network.decoder.predict.weight *= 20
+        network.decoder.predict.bias.zero_()
+    return network
 
 
 @pytest.fixture(scope="module")

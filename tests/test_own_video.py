@@ -13,27 +13,15 @@ pytest.importorskip("ipycanvas")
 import torch
 
 from gcvos_mini import own_video
-from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import PALETTE, read_mask, write_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.network import Network, save_model
+from gcvos_mini.network import save_model
 from gcvos_mini.own_video import CUT, VideoRunner, Watch, colour_distance, stream
 from gcvos_mini.segment import VideoSegmenter, segment, video_frames
 from gcvos_mini.toy import clip_frames
 from gcvos_mini.toy_scenes import VAL
 
 LINES = 48
-
-
-@pytest.fixture(scope="module")
-def model():
-    """Fresh weights; the last layer is scaled up so that its masks are not all background."""
-    torch.manual_seed(0)
-    network = Network(SMOKE).eval()
-    with torch.no_grad():
-        network.decoder.predict.weight *= 20
-        network.decoder.predict.bias.zero_()
-    return network
 
 
 def write_clip(folder, name, frames, start=0):

@@ -16,7 +16,7 @@ from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import PALETTE, read_mask, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.memory import GlobalContext
-from gcvos_mini.network import Network, save_model
+from gcvos_mini.network import save_model
 from gcvos_mini.segment import (
     VideoSegmenter,
     object_probabilities,
@@ -26,17 +26,6 @@ from gcvos_mini.segment import (
 )
 
 HEIGHT, WIDTH = 77, 101  # odd, not square, not multiples of 16
-
-
-@pytest.fixture(scope="module")
-def model():
-    """Fresh weights; the last layer is scaled up so that its masks are not all background."""
-    torch.manual_seed(0)
-    network = Network(SMOKE).eval()
-    with torch.no_grad():
-        network.decoder.predict.weight *= 20
-        network.decoder.predict.bias.zero_()
-    return network
 
 
 def video(count=4, height=HEIGHT, width=WIDTH):
