@@ -24,12 +24,11 @@ import torch
 from tqdm import tqdm
 
 from gcvos_mini import complexity
+from gcvos_mini.basis import written_keys
 from gcvos_mini.config import MINI, PAPER
 from gcvos_mini.davis import (
     load_split,
-    read_frame,
     read_sequence_mask,
-    read_start,
     write_mask,
 )
 from gcvos_mini.errors import BadInput, exit_on_bad_input
@@ -37,7 +36,7 @@ from gcvos_mini.evaluate import score_masks
 from gcvos_mini.memory import make_memory
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
-from gcvos_mini.render import mask_on_map, selectivity
+from gcvos_mini.render import selectivity
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.toy import clip_frames, width_of
 from gcvos_mini.toy_scenes import VAL
@@ -378,19 +377,10 @@ def key_scores(network, sequence, year, memory="gc", height=None):
     first frame, written with its true mask, does not count, nor do frames that do not show an
     object.
     """
-    segmenter = VideoSegmenter(network, memory, height=height)
-    segmenter.start(*read_start(sequence, year))
-    scores = []  # (O, C_key) of each frame
-    for path in sequence.frames[1:]:
-        segmenter.step(read_frame(path))
-        if path.stem in sequence.masks:
-            truth = read_sequence_mask(sequence.masks[path.stem], year)
-            size = segmenter.key.shape[:1:-1]  # (w, h)
-            scores.append([
-                selectivity(key.float().cpu().numpy(), mask_on_map(truth == i, size))
-                for i, key in zip(segmenter.ids, segmenter.key)
-            ])  # fmt: skip
-    return np.nanmean(scores, axis=0)
+    scores = {}  # object number -> [(C_key,) of each frame]
+    for o, key, cells in written_keys(network, sequence, year, memory, height):
+        scores.setdefault(o, []).append(selectivity(key, cells))
+    return np.stack([np.nanmean(score, axis=0) for score in scores.values()])
 
 
 def keys(
