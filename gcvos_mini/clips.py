@@ -199,10 +199,9 @@ def tint(rng, strength):
     return grey + (1 + rng.uniform(-strength, strength)) * turn @ (np.eye(3) - grey)
 
 
-def any_of(rng, groups):
-    """One of any of the groups, all of which are as likely."""
-    group = groups[rng.integers(len(groups))]
-    return group[rng.integers(len(group))]
+def choose(rng, things):
+    """One of a list, all as likely."""
+    return things[rng.integers(len(things))]
 
 
 class TrainingClips(torch.utils.data.Dataset):
@@ -258,12 +257,18 @@ class TrainingClips(torch.utils.data.Dataset):
         return frames, torch.from_numpy(masks).float()
 
     def from_still(self, rng, progress):
-        """Move one still by affine and spline, or paste its object on another that moves too."""
-        image, labels = self._read(rng)
+        """Move one still by affine and spline, or paste its object on another that moves too.
+
+        The other's objects then have masks of their own, or are bystanders: background that looks
+        like an object, from the same folder so that it may be of the same kind.
+        """
+        group = choose(rng, self.stills)
+        image, labels = self._read(rng, group)
         paste = rng.random() < self.stage.paste
+        bystanders = paste and self.stage.bystanders and rng.random() < self.stage.bystanders
         if paste:
             labels[labels > 1] = 0  # of this still only the object that is pasted
-            other, behind = self._read(rng)
+            other, behind = self._read(rng, group if bystanders else choose(rng, self.stills))
             behind[behind > 0] += 1  # the other still's objects come after it
             behind[behind > self.stage.objects] = 0
         frames, ids = [], []
@@ -273,14 +278,14 @@ class TrainingClips(torch.utils.data.Dataset):
                 back, now_behind = self._moved(rng, other, behind)
                 alpha = cv2.GaussianBlur(now.astype(np.float32), (3, 3), 0)[..., None]
                 frame = (alpha * frame + (1 - alpha) * back).astype(np.uint8)
-                now = np.where(now, now, now_behind)
+                now = now if bystanders else np.where(now, now, now_behind)
             frames.append(frame)
             ids.append(now)
         return frames, ids
 
     def from_video(self, rng, progress):
         """Frames of one video in time order, all under the same affine; the interval grows."""
-        video = any_of(rng, self.videos)
+        video = choose(rng, choose(rng, self.videos))
         shortest, longest = self.stage.interval
         longest = round(shortest + (longest - shortest) * min(1, 2 * progress))
         steps = rng.integers(shortest, longest + 1, self.stage.clip_frames - 1)
@@ -297,9 +302,9 @@ class TrainingClips(torch.utils.data.Dataset):
         """The ids of up to `objects` objects in a mask, in random order."""
         return rng.permutation(np.array(object_ids(labels), np.uint8))[: self.stage.objects]
 
-    def _read(self, rng):
-        """Image (H, W, 3) and ids (H, W) of a random still, its objects numbered from 1."""
-        image, labels = read_pair(any_of(rng, self.stills))
+    def _read(self, rng, group):
+        """Image (H, W, 3) and ids (H, W) of a still of the group, its objects numbered from 1."""
+        image, labels = read_pair(choose(rng, group))
         return image, renumber(labels, self._choose(rng, labels))
 
     def _moved(self, rng, image, labels):

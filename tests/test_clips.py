@@ -394,6 +394,38 @@ def test_pasted_over_another_still_with_its_object(tmp_path):
     assert TrainingClips(single, [tmp_path], total=1)[0][1].shape == (3, 1, 48, 48)
 
 
+def test_bystanders_are_seen_and_have_no_mask(tmp_path):
+    """They are of the same folder, and unmarked in all frames, or in none of the control."""
+    for folder, front, back in (("warm", RED, GREEN), ("cold", BLUE, GREY)):
+        for name, colour in (("front", front), ("back", back)):
+            save_still(tmp_path / folder, name, paint(box(), colour, (0, 0, 0)), 255 * box())
+    folders = [tmp_path / "warm", tmp_path / "cold"]
+    kinds = np.array([RED, GREEN, BLUE, GREY])
+
+    def seen(bystanders):
+        """Over many clips: (own colours, colours outside every mask, second objects marked)."""
+        stage = dataclasses.replace(
+            STILLS, paste=1.0, objects=2, bystanders=bystanders, folders_alike=True, spline=0.0
+        )
+        clips, pairs, second = TrainingClips(stage, folders, total=40), set(), 0
+        for frames, masks in (clips[i] for i in range(40)):
+            second += bool(masks[:, 1].any())
+            for frame, mask in zip(frames, masks, strict=True):
+                outside = cv2.dilate(mask.amax(dim=0).numpy(), np.ones((5, 5))) == 0
+                pixels = 255 * frame.numpy().transpose(1, 2, 0)
+                own = np.abs(kinds - np.array(colour_of(frame, mask[0]) or 999)).sum(axis=1)
+                unmarked = (np.abs(pixels[outside][:, None] - kinds).sum(axis=2) < 5).sum(axis=0)
+                if own.min() < 5:
+                    pairs |= {(int(own.argmin()), int(k)) for k in np.flatnonzero(unmarked > 20)}
+        return pairs, second
+
+    pairs, second = seen(1.0)
+    assert pairs >= {(0, 1), (1, 0), (2, 3), (3, 2)} and second == 0
+    assert all(own // 2 == other // 2 for own, other in pairs)  # of the same folder
+    assert seen(0.0)[0] == set() and seen(0.0)[1] > 20
+    assert 5 < seen(0.5)[1] < 30
+
+
 # ---- what the clips are drawn from --------------------------------------------------------------
 
 
