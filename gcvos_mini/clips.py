@@ -62,7 +62,7 @@ def find_data(folders, split="train", without=()):
         if (folder / "images").is_dir() and (folder / "masks").is_dir():
             stills += find_stills(folder)
         elif (folder / "JPEGImages").is_dir():
-            year = year_of(folder, split)
+            year = year_of(folder)
             for sequence in load_split(folder, year, split):
                 if sequence.name in without:
                     continue
@@ -81,9 +81,12 @@ def find_data(folders, split="train", without=()):
     return stills, videos
 
 
-def year_of(folder, split="train"):
-    """The year by whose rules the masks of a folder in DAVIS layout are read."""
-    return 2017 if (folder / "ImageSets" / "2017" / f"{split}.txt").is_file() else 2016
+def year_of(folder):
+    """The year by whose rules the masks of a folder in DAVIS layout are read.
+
+    2017, one number for each object, where it has any split of that year; else 2016, one object.
+    """
+    return 2017 if any((folder / "ImageSets" / "2017").glob("*.txt")) else 2016
 
 
 def held_out(folders, names):

@@ -17,6 +17,7 @@ from gcvos_mini.clips import (
     sample,
     thin_plate_spline,
     tint,
+    year_of,
 )
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import write_mask
@@ -444,6 +445,25 @@ def test_folders_alike(tmp_path):
     assert 0.03 < share(False) < 0.2 and 0.4 < share(True) < 0.6
     twice = dataclasses.replace(VIDEOS, folders_alike=True)
     assert len(TrainingClips(twice, folders[:1] * 2 + folders[1:], total=1).videos) == 3
+
+
+@pytest.mark.parametrize(
+    "lists, year",
+    [
+        (["2017/train.txt", "2017/val.txt"], 2017),
+        (["2017/val.txt"], 2017),  # as a user's own held-out clips may have it
+        (["2016/train.txt", "2017/train.txt"], 2017),
+        (["2016/train.txt"], 2016),
+        (["480p/train.txt"], 2016),
+    ],
+)
+def test_year_of_a_folder(lists, year, tmp_path):
+    """Read by the rules of 2016, the objects of a video would be one."""
+    for name in lists:
+        path = tmp_path / "ImageSets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert year_of(tmp_path) == year
 
 
 def test_sequences_held_out(tmp_path):
