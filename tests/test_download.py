@@ -1,5 +1,6 @@
 """The downloading scripts, against a server that misbehaves on demand."""
 
+import functools
 import hashlib
 import io
 import os
@@ -487,9 +488,12 @@ def run(script, path, *arguments):
     )
     command = [sys.executable, "-c", code, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # A shell starts what it puts in the background (`make test &`) deaf to ^C, and so its children.
+    hear = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=hear,
+    )  # fmt: skip
 
 
 def davis(resolutions, split):
