@@ -29,20 +29,24 @@ FLOOR = 0.1  # strength, as a share of the mean, below which dark is dark enough
 STEPS = 200  # of L-BFGS, which needs fewer
 
 
-def written_keys(network, sequence, year, memory="gc", height=None, frames=None):
+def written_keys(network, sequence, year, height=None, frames=None, true_masks=False):
     """Yield key (C_key, h, w) and true cells, bool (h, w), of each object on each annotated frame.
 
-    As (object number, key, cells). The keys are those of the masks that the network itself finds.
-    The first frame, written with its true mask, is left out. frames: only so many of the first.
+    As (object number, key, cells). The keys are those of the masks that the network itself finds;
+    with true_masks, those that it would write for the true masks. The first frame, which always has
+    its true mask, is left out. frames: only so many of the first.
     """
-    segmenter = VideoSegmenter(network, memory, height=height)
+    segmenter = VideoSegmenter(network, height=height)
     segmenter.start(*read_start(sequence, year))
     for path in sequence.frames[1:frames]:
-        segmenter.step(read_frame(path))
+        frame = read_frame(path)
+        if not true_masks:
+            segmenter.step(frame)
         if path.stem in sequence.masks:
             truth = read_sequence_mask(sequence.masks[path.stem], year)
-            size = segmenter.key.shape[:1:-1]  # (w, h)
-            for o, (i, key) in enumerate(zip(segmenter.ids, segmenter.key)):
+            keys = segmenter.encode(frame, truth)[0] if true_masks else segmenter.key
+            size = keys.shape[:1:-1]  # (w, h)
+            for o, (i, key) in enumerate(zip(segmenter.ids, keys)):
                 yield o, key.float().cpu().numpy(), mask_on_map(truth == i, size)
 
 

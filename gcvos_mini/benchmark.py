@@ -370,15 +370,16 @@ def segment(
     print(complexity.markdown(header, rows))
 
 
-def key_scores(network, sequence, year, memory="gc", height=None):
+def key_scores(network, sequence, year, height=None, true_masks=False):
     """Selectivity of every key channel for each object: (O, C_key), a mean over frames.
 
-    The keys are those of the masks that the network itself found, the truth only judges them. The
-    first frame, written with its true mask, does not count, nor do frames that do not show an
+    The keys are those of the masks that the network itself found, the truth only judges them; or
+    those of the true masks. The first frame does not count, nor do frames that do not show an
     object.
     """
     scores = {}  # object number -> [(C_key,) of each frame]
-    for o, key, cells in written_keys(network, sequence, year, memory, height):
+    written = written_keys(network, sequence, year, height=height, true_masks=true_masks)
+    for o, key, cells in written:
         scores.setdefault(o, []).append(selectivity(key, cells))
     return np.stack([np.nanmean(score, axis=0) for score in scores.values()])
 
@@ -393,8 +394,10 @@ def keys(
     """How well the strength of a single key channel tells object from background, as Markdown.
 
     AUC is the chance that a random object cell has a stronger key than a random background cell
-    (Fig. 6): 1 for a channel that keeps to the object, 0 for one that keeps off it. The last row
-    is of the one channel that is best, and the one that is lowest, over all objects.
+    (Fig. 6): 1 for a channel that keeps to the object, 0 for one that keeps off it. Keys are of the
+    masks that the network finds, so what is lost there is lost here; next to it stands the same
+    channel's AUC where every frame is written with its true mask. The last row is of the one
+    channel that is best, and the one that is lowest, over all objects.
 
     Args:
         data: folder of a data set in DAVIS layout.
@@ -406,23 +409,28 @@ def keys(
     """
     network = load_model(checkpoint, device=best_device())
     sequences = load_split(data, year, split)
-    scores, rows = [], []
+    names, scores = [], []
     for sequence in tqdm(sequences, "keys", unit="sequence", disable=None):
-        found = key_scores(network, sequence, year, height=height)
-        for o, score in enumerate(found, start=1):
-            rows.append((sequence.name, o, *extremes(score)))
-        scores += list(found)
-    best, low = np.max(scores, axis=1).mean(), np.min(scores, axis=1).mean()
-    rows.append(("**mean**", len(rows), "", f"{best:.3f}", "", f"{low:.3f}"))
-    rows.append(("**one channel for all**", len(scores), *extremes(np.mean(scores, axis=0))))
-    header = ("sequence", "object", "best channel", "AUC", "lowest channel", "AUC")
+        found, true = (key_scores(network, sequence, year, height, t) for t in (False, True))
+        scores += zip(found, true)
+        names += [(sequence.name, o) for o in range(1, len(found) + 1)]
+    each = [extremes(*score) for score in scores]
+    mean = np.mean(each, axis=0).astype(object)
+    mean[[0, 3]] = ""  # the mean of channel numbers says nothing
+    names += [("**mean**", len(scores)), ("**one channel for all**", len(scores))]
+    rows = [
+        (*name, *(f"{x:.3f}" if isinstance(x, float) else x for x in row))
+        for name, row in zip(names, [*each, mean, extremes(*np.mean(scores, axis=0))])
+    ]
+    columns = ("AUC", "with true masks")
+    header = ("sequence", "object", "best channel", *columns, "lowest channel", *columns)
     print(complexity.markdown(header, rows))
 
 
-def extremes(score):
-    """The highest and the lowest of (C_key,): channel, AUC, channel, AUC."""
+def extremes(score, true):
+    """Number, score and `true` score of the highest channel of (C_key,), then of the lowest."""
     high, low = score.argmax(), score.argmin()
-    return high, f"{score[high]:.3f}", low, f"{score[low]:.3f}"
+    return high, score[high], true[high], low, score[low], true[low]
 
 
 def length(

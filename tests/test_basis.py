@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_benchmark import Planted
+from test_benchmark import Echo, Planted
 
 from gcvos_mini import basis, toy, toy_scenes
 from gcvos_mini.benchmark import MEMORIES
@@ -154,6 +154,21 @@ def test_written_keys_are_those_of_the_masks_that_were_found(tmp_path):
     assert [o for o, *_ in found] == [0, 0, 0]
     for _, key, cells in found:
         assert selectivity(key, cells)[5] > 0.97
+
+
+def test_written_keys_of_true_masks(tmp_path):
+    """An untrained network finds nothing, so only the keys of true masks show the objects."""
+    toy.render(tmp_path, 0, 64, ["two-friends"], 4, progress=False)
+    sequence = load_split(tmp_path, 2017, "val")[0]
+    torch.manual_seed(0)
+    network = Echo(SMOKE).eval()
+    found, true = (
+        list(basis.written_keys(network, sequence, 2017, true_masks=t)) for t in (False, True)
+    )
+    assert [o for o, *_ in found] == [o for o, *_ in true] == [0, 1] * 3
+    for (_, lost, cells), (_, key, same) in zip(found, true):
+        np.testing.assert_array_equal(cells, same)
+        assert selectivity(key, cells)[5] > 0.99 > 0.95 > selectivity(lost, cells)[5]
 
 
 def test_command_writes_the_same_network(tmp_path, model, capsys):
