@@ -202,22 +202,6 @@ def tint(rng, strength):
     return grey + (1 + rng.uniform(-strength, strength)) * turn @ (np.eye(3) - grey)
 
 
-def behind(stage, labels):
-    """The ids (H, W) of what an object is pasted on: its own objects come after that object."""
-    return np.where((labels > 0) & (labels < stage.objects), labels + 1, 0).astype(np.uint8)
-
-
-def paste_on(frame, ids, back, back_ids, bystanders):
-    """Frame (S, S, 3) and ids (S, S): object 1 of a frame cut out and put on another, `back`.
-
-    The objects of `back` keep their masks, or are bystanders: background that looks like an object.
-    """
-    front = (ids == 1).astype(np.uint8)
-    alpha = cv2.GaussianBlur(front.astype(np.float32), (3, 3), 0)[..., None]
-    pasted = (alpha * frame + (1 - alpha) * back).astype(np.uint8)
-    return pasted, front if bystanders else np.where(front, front, back_ids)
-
-
 def choose(rng, things):
     """One of a list, all as likely."""
     return things[rng.integers(len(things))]
@@ -278,8 +262,8 @@ class TrainingClips(torch.utils.data.Dataset):
     def from_still(self, rng, progress):
         """Move one still by affine and spline, or paste its object on another that moves too.
 
-        The other's objects then have masks of their own, or are bystanders, from the same folder so
-        that they may be of the same kind.
+        The other's objects then have masks of their own, or are bystanders: background that looks
+        like an object, from the same folder so that it may be of the same kind.
         """
         group = choose(rng, self.stills)
         image, labels = self._read(rng, group)
@@ -287,35 +271,24 @@ class TrainingClips(torch.utils.data.Dataset):
         bystanders = paste and self.stage.bystanders and rng.random() < self.stage.bystanders
         if paste:
             labels[labels > 1] = 0  # of this still only the object that is pasted
-            other, other_labels = self._read(rng, group if bystanders else choose(rng, self.stills))
-            other_labels = behind(self.stage, other_labels)
+            other, behind = self._read(rng, group if bystanders else choose(rng, self.stills))
+            behind[behind > 0] += 1  # the other still's objects come after it
+            behind[behind > self.stage.objects] = 0
         frames, ids = [], []
         for _ in range(self.stage.clip_frames):
             frame, now = self._moved(rng, image, labels)
             if paste:
-                back = self._moved(rng, other, other_labels)
-                frame, now = paste_on(frame, now, *back, bystanders)
+                back, now_behind = self._moved(rng, other, behind)
+                alpha = cv2.GaussianBlur(now.astype(np.float32), (3, 3), 0)[..., None]
+                frame = (alpha * frame + (1 - alpha) * back).astype(np.uint8)
+                now = now if bystanders else np.where(now, now, now_behind)
             frames.append(frame)
             ids.append(now)
         return frames, ids
 
     def from_video(self, rng, progress):
-        """Frames of one video, or its object pasted, frame by frame, on those of another."""
-        group = choose(rng, self.videos)
-        frames, ids = self._filmed(rng, group, progress)
-        if self.stage.paste_videos and rng.random() < self.stage.paste_videos:
-            bystanders = rng.random() < self.stage.bystanders
-            other = self._filmed(rng, group if bystanders else choose(rng, self.videos), progress)
-            pasted = [
-                paste_on(frame, now, back, behind(self.stage, back_ids), bystanders)
-                for frame, now, back, back_ids in zip(frames, ids, *other)
-            ]
-            frames, ids = zip(*pasted)
-        return frames, ids
-
-    def _filmed(self, rng, group, progress):
         """Frames of one video in time order, all under the same affine; the interval grows."""
-        video = choose(rng, group)
+        video = choose(rng, choose(rng, self.videos))
         shortest, longest = self.stage.interval
         longest = round(shortest + (longest - shortest) * min(1, 2 * progress))
         steps = rng.integers(shortest, longest + 1, self.stage.clip_frames - 1)

@@ -33,8 +33,7 @@ class Stage:
     soft_masks: bool = True  # fed on without a threshold; False only to see what that is worth
     folders_alike: bool = False  # clips come from all folders of data equally, whatever they hold
     paste: float = 0.0  # share of synthetic clips with the object on another still's background
-    paste_videos: float = 0.0  # share of clips from videos with the object on another video
-    bystanders: float = 0.0  # share of both in which the other's own objects have no mask
+    bystanders: float = 0.0  # share of those in which the other still's objects have no mask
     stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
     jitter: float = 0.0  # brightness and contrast, drawn once per frame
     tint: float = 0.0  # hue (in half turns) and saturation, drawn once per clip
@@ -123,7 +122,6 @@ MINI = Config(
             stills=(0.5, 0.25),  # few videos: synthetic clips stay in the mixture
             scale=(0.8, 1.6),  # frames are worked on at 320 lines, a crop holds 160 to 320 of them
             interval=(1, 16),  # larger steps stand in for long videos
-            paste_videos=0.5,  # few videos: 30 objects on 30 backgrounds make 900, in real motion
             bystanders=0.7,  # else whatever looks like an object gets a mask: a dancer's onlookers
             tint=0.3,  # few videos: the colour of a thing says little about the next video
             folders_alike=True,  # 30 real videos, hundreds of embedded ones
