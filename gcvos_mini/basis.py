@@ -18,36 +18,15 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from gcvos_mini.clips import year_of
-from gcvos_mini.complexity import markdown
-from gcvos_mini.davis import load_split, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import load_split
+from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.keymaps import selectivity, written_keys
 from gcvos_mini.network import load_model, save_model
-from gcvos_mini.render import mask_on_map, selectivity
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.tables import markdown
 
 FLOOR = 0.1  # strength, as a share of the mean, below which dark is dark enough: log 0 has no end
 STEPS = 200  # of L-BFGS, which needs fewer
-
-
-def written_keys(network, sequence, year, height=None, frames=None, true_masks=False):
-    """Yield key (C_key, h, w) and true cells, bool (h, w), of each object on each annotated frame.
-
-    As (object number, key, cells). The keys are those of the masks that the network itself finds;
-    with true_masks, those that it would write for the true masks. The first frame, which always has
-    its true mask, is left out. frames: only so many of the first.
-    """
-    segmenter = VideoSegmenter(network, height=height)
-    segmenter.start(*read_start(sequence, year))
-    for path in sequence.frames[1:frames]:
-        frame = read_frame(path)
-        if not true_masks:
-            segmenter.step(frame)
-        if path.stem in sequence.masks:
-            truth = read_sequence_mask(sequence.masks[path.stem], year)
-            keys = segmenter.encode(frame, truth)[0] if true_masks else segmenter.key
-            size = keys.shape[:1:-1]  # (w, h)
-            for o, (i, key) in enumerate(zip(segmenter.ids, keys)):
-                yield o, key.float().cpu().numpy(), mask_on_map(truth == i, size)
 
 
 def rotate(network, rotation):
@@ -143,7 +122,13 @@ def stack_cells(keys):
     return [torch.from_numpy(x) for x in (cells, inside, weight.astype(cells.dtype))]
 
 
-def basis(data: list[Path], out: Path, checkpoint: str = "mini", frames: int = 24) -> None:
+def basis(
+    data: list[Path],
+    out: Path,
+    checkpoint: str = "mini",
+    frames: int = 24,
+    device: str | None = None,
+) -> None:
     """Rotate a network's keys so that channel 0 is the object's and the last one the rest's.
 
     Writes the weights of the same network, and prints how well single channels tell object from
@@ -154,8 +139,9 @@ def basis(data: list[Path], out: Path, checkpoint: str = "mini", frames: int = 2
         out: safetensors file to write.
         checkpoint: a shipped network's name, or a safetensors file.
         frames: how many of each video.
+        device: cuda, mps or cpu; the best there is if not given.
     """
-    network = load_model(checkpoint)
+    network = load_model(checkpoint, device=pick_device(device))
     videos = [(video, year_of(d)) for d in data for video in load_split(d, year_of(d), "train")]
     found = []
     for video, year in tqdm(videos, "keys", unit="video", disable=None):

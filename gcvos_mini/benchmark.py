@@ -1,20 +1,17 @@
-"""Memories side by side: errors, bytes and seconds, every ratio measured in one run.
+"""Side by side: memories, networks and evaluators, every ratio measured in one run.
 
-    python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
-    python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
-    python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
-    python -m gcvos_mini.benchmark keys        how well single key channels find the objects
-    python -m gcvos_mini.benchmark length      scores along a long embedded clip
-    python -m gcvos_mini.benchmark explore     how long the pictures of notebook 08 take
-
-Notebook 04 draws two of the functions here: `equivalence` is its lab, `live_swap` its live swap.
+python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
+python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
+python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
+python -m gcvos_mini.benchmark keys        how well single key channels find the objects
+python -m gcvos_mini.benchmark length      scores along a long embedded clip
 """
 
 import copy
+import itertools
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,227 +21,21 @@ import torch
 from tqdm import tqdm
 
 from gcvos_mini import complexity
-from gcvos_mini.basis import written_keys
-from gcvos_mini.config import MINI, PAPER
-from gcvos_mini.davis import (
-    load_split,
-    read_sequence_mask,
-    write_mask,
-)
+from gcvos_mini.config import MINI, PAPER, STRIDE
+from gcvos_mini.davis import load_split, read_sequence_mask, write_mask
+from gcvos_mini.device import pick_device
+from gcvos_mini.equality import clock, live_swap
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks
-from gcvos_mini.memory import make_memory
+from gcvos_mini.keymaps import extremes, key_scores
+from gcvos_mini.memory import MEMORIES, make_memory, name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
-from gcvos_mini.render import selectivity
-from gcvos_mini.segment import VideoSegmenter
-from gcvos_mini.toy import clip_frames, width_of
-from gcvos_mini.toy_scenes import VAL
+from gcvos_mini.segment import follow, load_segmenter
+from gcvos_mini.tables import markdown
+from gcvos_mini.toy import VAL, clip_frames, width_of
 
-MEMORIES = ("gc", "stm", "stm-linear", "pam")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-          "float64": torch.float64}  # fmt: skip
-
-
-def clock(device="cpu"):
-    """Seconds now, after all work handed to the device is done."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-# ---- two bracketings ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the equivalence lab's controls say: T frames of H x W positions, and the channels."""
-
-    frames: int = 4
-    height: int = 9
-    width: int = 16
-    key_dim: int = 64
-    value_dim: int = 256
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        sizes = (self.frames, self.height, self.width, self.key_dim, self.value_dim)
-        if min(sizes) < 1 or self.dtype not in DTYPES:
-            raise ValueError(f"{self}: want sizes of at least 1, dtype one of {', '.join(DTYPES)}")
-
-
-def context_first(keys, values, query):
-    """q (k^T v): keys (T, N, C_key), values (T, N, C_value), query (M, C_key) -> (M, C_value)."""
-    k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
-    return query @ ((k.T @ v) / len(keys))  # eqs. 1 and 2 for all frames at once, then eq. 3
-
-
-def similarity_first(keys, values, query):
-    """(q k^T) v, STM's order without its softmax; shapes as in context_first."""
-    k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
-    return ((query @ k.T) / len(keys)) @ v
-
-
-def features(setting, seed=0):
-    """Random normal keys (T, N, C_key), values (T, N, C_value), query (N, C_key), in the dtype."""
-    generator = torch.Generator().manual_seed(seed)
-    positions, dtype = setting.height * setting.width, DTYPES[setting.dtype]
-    wide = torch.promote_types(dtype, torch.float32)
-    shapes = [(setting.frames, positions, setting.key_dim),
-              (setting.frames, positions, setting.value_dim),
-              (positions, setting.key_dim)]  # fmt: skip
-    return [torch.randn(shape, generator=generator, dtype=wide).to(dtype) for shape in shapes]
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """Relative errors (norms), multiply-accumulates and bytes of both bracketings."""
-
-    context_error: float  # of q (k^T v) against float64
-    similarity_error: float  # of (q k^T) v against float64
-    difference: float  # of one against the other
-    context_operations: int
-    similarity_operations: int
-    context_bytes: int
-    similarity_bytes: int
-
-
-def equivalence(setting, seed=0, queries=64):
-    """Both bracketings of the linear read on random features: an Equivalence.
-
-    The reference is float64, frame by frame, on the features as the dtype has rounded them, so
-    that only the arithmetic is judged. (In float64 the reference rounds as much as what it
-    judges.) Errors are taken over the first `queries` positions; counts over all of them.
-    """
-    keys, values, query = features(setting, seed)
-    query = query[:queries]
-    exact = sum(query.double() @ k.double().T @ v.double() for k, v in zip(keys, values))
-    exact = exact / setting.frames
-    reads = [bracketing(keys, values, query).double()
-             for bracketing in (context_first, similarity_first)]  # fmt: skip
-    norm = exact.norm()
-    size = setting.height, setting.width, setting.frames, setting.key_dim, setting.value_dim
-    return Equivalence(
-        *(((read - exact).norm() / norm).item() for read in reads),
-        ((reads[0] - reads[1]).norm() / norm).item(),
-        *counted_operations(*size),
-        *map(int, counted_bytes(*size, DTYPES[setting.dtype].itemsize)),
-    )
-
-
-def counted_operations(height, width, frames, key_dim, value_dim):
-    """Multiply-accumulates of (q (k^T v), (q k^T) v), all T frames at once: T writes, one read."""
-    write = complexity.gc_write_operations(height, width, key_dim, value_dim)
-    read = complexity.gc_read_operations(height, width, key_dim, value_dim)
-    similarity = complexity.stm_read_operations(height, width, frames, key_dim, value_dim)
-    return frames * write + read, similarity
-
-
-def counted_bytes(height, width, frames, key_dim, value_dim, dtype_bytes):
-    """Most bytes alive, (write or read of the context; STM's read), as in complexity.py."""
-    dims = key_dim, value_dim, dtype_bytes
-    write = complexity.gc_write_bytes(height, width, *dims)
-    read = complexity.gc_read_bytes(height, width, *dims)
-    return np.maximum(write, read), complexity.stm_read_bytes(height, width, frames, *dims)
-
-
-def time_bracketings(setting, seed=0, runs=5, limit=2.0):
-    """Median seconds of (context first, similarity first), in turns: at most `runs` of each.
-
-    No new turn begins after `limit` seconds. The first turn warms up and is left out, unless it
-    is the only one.
-    """
-    tensors, begin, seconds = features(setting, seed), clock(), []
-    for _ in range(runs + 1):
-        turn = []
-        for bracketing in (context_first, similarity_first):
-            start = clock()
-            bracketing(*tensors)
-            turn.append(clock() - start)
-        seconds.append(turn)
-        if clock() - begin > limit:
-            break
-    measured = seconds[1:] or seconds
-    return tuple(statistics.median(column) for column in zip(*measured))
-
-
-# ---- one network, several memories -------------------------------------------------------------
-
-
-class Timed:
-    """A memory that adds up the seconds its writes and reads take."""
-
-    def __init__(self, memory):
-        self.memory = memory
-        self.seconds = 0.0
-
-    @property
-    def nbytes(self):
-        return self.memory.nbytes
-
-    def write(self, key, value):
-        start = clock(key.device)
-        self.memory.write(key, value)
-        self.seconds += clock(key.device) - start
-
-    def read(self, query):
-        start = clock(query.device)
-        context = self.memory.read(query)
-        self.seconds += clock(query.device) - start
-        return context
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """One frame of live_swap. Dicts go by the memories' names."""
-
-    index: int  # of the frame; 1 is the first that is segmented
-    frame: np.ndarray  # uint8 (H, W, 3)
-    masks: dict[str, np.ndarray]  # uint8 (H, W) object ids
-    memory_seconds: dict[str, float]  # one read and one write
-    step_seconds: dict[str, float]  # the whole step, encoders and decoder included
-    nbytes: dict[str, int]  # of the state, after the write
-    equal: dict[str, float]  # share of pixels with the same id as under the first memory
-    difference: dict[str, float]  # largest difference of a probability from the first memory's
-
-
-def live_swap(network, frames, first_mask, memories=("gc", "stm-linear"), height=None):
-    """Run one network with several memories side by side; yield a Swapped per frame.
-
-    network: from load_model; frames: uint8 (H, W, 3) each, any iterable; first_mask: uint8 (H, W)
-    of object ids; memories: names, as make_memory takes them; height: at which the network works.
-    Each memory has a segmenter of its own, which feeds its own masks back. Raises BadInput as
-    VideoSegmenter does, ValueError on an unknown memory.
-    """
-    timed = {name: Timed(make_memory(name, network.config)) for name in memories}
-    runs = {name: VideoSegmenter(network, memory, height=height) for name, memory in timed.items()}
-    for index, frame in enumerate(frames):
-        masks, memory_seconds, step_seconds = {}, {}, {}
-        for name, segmenter in runs.items():
-            if index == 0:
-                segmenter.start(frame, first_mask)
-                continue
-            start, before = clock(segmenter.device), timed[name].seconds
-            masks[name] = segmenter.step(frame)
-            step_seconds[name] = clock(segmenter.device) - start
-            memory_seconds[name] = timed[name].seconds - before
-        if index == 0:
-            continue
-        first = memories[0]
-        soft = {name: segmenter.probabilities for name, segmenter in runs.items()}
-        yield Swapped(
-            index,
-            frame,
-            masks,
-            memory_seconds,
-            step_seconds,
-            {name: memory.nbytes for name, memory in timed.items()},
-            {name: float((mask == masks[first]).mean()) for name, mask in masks.items()},
-            {name: float((p - soft[first]).abs().max()) for name, p in soft.items()},
-        )
-
-
-# ---- the command -------------------------------------------------------------------------------
+ALL = tuple(MEMORIES)
 
 
 @dataclass(frozen=True)
@@ -255,28 +46,34 @@ class Cost:
     frames: int
     seconds: float  # median of write and read
     nbytes: int  # of the state after the write
+    operations: int  # multiply-accumulates of write and read
 
 
-def memory_costs(size, key_dim, value_dim, frames, runs=5, memories=MEMORIES, device="cpu"):
+def memory_costs(config, size, frames, runs=5, memories=ALL, device="cpu"):
     """Costs of write and read of the T-th frame, for each T in `frames` and each memory: [Cost].
 
-    size: (height, width) of the feature map. The memories take turns in every run, so each finds
-    the caches as another left them. Features are random normal, the same for every memory.
+    config: a network's, for the channels and for what the memories take from it; size: (height,
+    width) of the feature map. The memories take turns in every run, so each finds the caches as
+    another left them. Features are random normal, the same for every memory. What a memory costs
+    is asked of the memory itself.
     """
     generator = torch.Generator().manual_seed(0)
 
     def draw(channels):
         return torch.randn((1, channels, *size), generator=generator).to(device)
 
-    held = {name: make_memory(name) for name in memories}
+    def frame():
+        return draw(config.key_dim), draw(config.value_dim)
+
+    held = {name_of(memory): make_memory(memory, config) for memory in memories}
     costs, written = [], 0
     for stop in sorted(frames):
         for _ in range(written, stop - 1):
-            key, value = draw(key_dim), draw(value_dim)
+            key, value = frame()
             for memory in held.values():
                 memory.write(key, value)
-        key, value, query = draw(key_dim), draw(value_dim), draw(key_dim)
-        written, seconds, after = stop - 1, {name: [] for name in memories}, {}
+        (key, value), query = frame(), draw(config.key_dim)
+        written, seconds = stop - 1, {name: [] for name in held}
         for _ in range(runs):
             for name, memory in held.items():
                 memory = copy.deepcopy(memory)
@@ -284,8 +81,11 @@ def memory_costs(size, key_dim, value_dim, frames, runs=5, memories=MEMORIES, de
                 memory.write(key, value)
                 memory.read(query)
                 seconds[name].append(clock(device) - start)
-                after[name] = memory.nbytes
-        costs += [Cost(n, stop, statistics.median(seconds[n]), after[n]) for n in memories]
+        for name, memory in held.items():
+            memory = copy.deepcopy(memory)
+            operations = complexity.operations_of(memory, key, value, query)
+            median = statistics.median(seconds[name])
+            costs.append(Cost(name, stop, median, memory.nbytes, operations))
     return costs
 
 
@@ -296,100 +96,122 @@ def at_least(minimum, **flags):
             raise BadInput(f"--{flag} {value}: too small; give at least {minimum}")
 
 
-def best_device():
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def benchmark_memory(
+    frames: tuple[int, ...] = (1, 10, 100),
+    runs: int = 5,
+    memory: tuple[str, ...] = ALL,
+    device: str | None = None,
+) -> None:
+    """Time, operations and bytes of one write and one read, at MINI's and the paper's sizes.
 
-
-def memory(frames: tuple[int, ...] = (1, 10, 100), runs: int = 5) -> None:
-    """Time and bytes of one write and one read, at MINI's and the paper's sizes, as Markdown.
+    Prints Markdown. Ratios are to the first memory.
 
     Args:
         frames: how many frames a memory holds after the write.
         runs: timed runs; the table has their median.
+        memory: which memories; gc, stm, stm-linear, pam, or module:Class of your own.
+        device: cuda, mps or cpu; the best there is if not given.
     """
     if not frames:
         raise BadInput("--frames: missing; give at least one number of frames")
     for count in frames:
         at_least(1, frames=count)
     at_least(1, runs=runs)
-    device = best_device()
+    check_memories(memory)
+    on = pick_device(device)
     sizes = [(MINI, MINI.height, width_of(MINI.height)), (PAPER, 384, 384)]
     tables = []
     for config, height, width in tqdm(sizes, "memory", unit="size", disable=None):
-        size = complexity.map_size(height, width)
-        dims = config.key_dim, config.value_dim
-        costs = memory_costs(size, *dims, frames, runs, device=device)
-        base = {cost.frames: cost for cost in costs if cost.name == "gc"}
-        tables.append(f"{config.name}: {width}x{height} pixels, a {size[1]}x{size[0]} map, "
-                      f"key {dims[0]}, value {dims[1]}, on {device}\n")  # fmt: skip
-        header = "memory", "frames", "write + read, ms", "/ gc", "state, MiB", "/ gc"
-        rows = []
-        for cost in costs:
-            gc = base[cost.frames]
-            ratios = f"{cost.seconds / gc.seconds:.2f}", f"{cost.nbytes / gc.nbytes:.2f}"
-            measured = f"{1e3 * cost.seconds:.2f}", f"{cost.nbytes / complexity.MIB:.3f}"
-            rows.append((cost.name, cost.frames, measured[0], ratios[0], measured[1], ratios[1]))
-        tables.append(complexity.markdown(header, rows) + "\n")
+        h, w = complexity.map_size(height, width)
+        costs = memory_costs(config, (h, w), frames, runs, memory, on)
+        tables.append(
+            f"{config.name}: {width}x{height} pixels, a {w}x{h} map, "
+            f"key {config.key_dim}, value {config.value_dim}, on {on}\n"
+        )
+        tables.append(cost_table(costs) + "\n")
     print("\n".join(tables))
 
 
-def segment(
+def check_memories(memories):
+    """Raise BadInput where none is given."""
+    if not memories:
+        raise BadInput(f"--memory: missing; give at least one of {', '.join(ALL)}")
+
+
+def cost_table(costs):
+    """[Cost] as Markdown, with ratios to the first memory at the same number of frames."""
+    base = {cost.frames: cost for cost in costs if cost.name == costs[0].name}
+    ratio = f"/ {costs[0].name}"
+    header = ("memory", "frames", "write + read, ms", ratio, "multiply-accumulates, M",
+              "state, MiB", ratio)  # fmt: skip
+    rows = [
+        (
+            cost.name,
+            cost.frames,
+            f"{1e3 * cost.seconds:.2f}",
+            f"{cost.seconds / base[cost.frames].seconds:.2f}",
+            f"{cost.operations / 1e6:.1f}",
+            f"{cost.nbytes / complexity.MIB:.3f}",
+            f"{cost.nbytes / base[cost.frames].nbytes:.2f}",
+        )
+        for cost in costs
+    ]
+    return markdown(header, rows)
+
+
+def benchmark_segment(
     clip: str = "two-friends",
     frames: int = 40,
     height: int | None = None,
     checkpoint: str = "mini",
+    memory: tuple[str, ...] = ALL,
+    device: str | None = None,
 ) -> None:
-    """Frames per second of one network with each of the four memories, as Markdown.
+    """Frames per second of one network with several memories, swapped live, as Markdown.
+
+    Ratios are to the first memory.
 
     Args:
         clip: an embedded clip.
         frames: its length.
-        height: lines of the clip, at which the network works; Config.height if not given.
+        height: lines of the clip, at which the network works; the checkpoint's own if not given.
         checkpoint: a shipped network's name, or a safetensors file.
+        memory: which memories; gc, stm, stm-linear, pam, or module:Class of your own.
+        device: cuda, mps or cpu; the best there is if not given.
     """
     at_least(2, frames=frames)
     if height is not None:
-        at_least(16, height=height)
-    device = best_device()
-    network = load_model(checkpoint, device=device)
+        at_least(STRIDE, height=height)
+    check_memories(memory)
+    on = pick_device(device)
+    network = load_model(checkpoint, device=on)
     height = height or network.config.height or 240
     images, masks = zip(*clip_frames(clip, height, frames=frames))
-    swap = live_swap(network, images, masks[0], MEMORIES, height=height)
+    swap = live_swap(network, images, masks[0], memory, height=height)
     swapped = list(tqdm(swap, "segment", frames - 1, unit="frame", disable=None))
-    total = {n: sum(s.step_seconds[n] for s in swapped) for n in MEMORIES}
-    inside = {n: sum(s.memory_seconds[n] for s in swapped) for n in MEMORIES}
-    header = ("memory", "frames/s", "/ gc", "write + read, ms", "state, MiB", "pixels as gc")
+    total = {n: sum(s.step_seconds[n] for s in swapped) for n in memory}
+    inside = {n: sum(s.memory_seconds[n] for s in swapped) for n in memory}
+    first = memory[0]
+    header = ("memory", "frames/s", f"/ {first}", "write + read, ms", "state, MiB",
+              f"pixels as {first}")  # fmt: skip
     rows = [
-        (n, f"{len(swapped) / total[n]:.2f}", f"{total['gc'] / total[n]:.3f}",
+        (n, f"{len(swapped) / total[n]:.2f}", f"{total[first] / total[n]:.3f}",
          f"{1e3 * inside[n] / len(swapped):.2f}", f"{swapped[-1].nbytes[n] / complexity.MIB:.3f}",
          f"{sum(s.equal[n] for s in swapped) / len(swapped):.4%}")
-        for n in MEMORIES
+        for n in memory
     ]  # fmt: skip
-    print(f"{clip}: {frames} frames of {images[0].shape[1]}x{height} pixels, "
-          f"{checkpoint}, on {device}\n")  # fmt: skip
-    print(complexity.markdown(header, rows))
+    size = f"{images[0].shape[1]}x{height} pixels"
+    print(f"{clip}: {frames} frames of {size}, {checkpoint}, on {on}\n")
+    print(markdown(header, rows))
 
 
-def key_scores(network, sequence, year, height=None, true_masks=False):
-    """Selectivity of every key channel for each object: (O, C_key), a mean over frames.
-
-    The keys are those of the masks that the network itself found, the truth only judges them; or
-    those of the true masks. The first frame does not count, nor do frames that do not show an
-    object.
-    """
-    scores = {}  # object number -> [(C_key,) of each frame]
-    written = written_keys(network, sequence, year, height=height, true_masks=true_masks)
-    for o, key, cells in written:
-        scores.setdefault(o, []).append(selectivity(key, cells))
-    return np.stack([np.nanmean(score, axis=0) for score in scores.values()])
-
-
-def keys(
+def benchmark_keys(
     data: Path,
     year: Literal[2016, 2017] = 2017,
     split: str = "val",
     checkpoint: str = "mini",
     height: int | None = None,
+    device: str | None = None,
 ) -> None:
     """How well the strength of a single key channel tells object from background, as Markdown.
 
@@ -404,10 +226,11 @@ def keys(
         year: 2016, one object (any non-zero value), or 2017, several.
         split: name of the list of sequences in ImageSets.
         checkpoint: a shipped network's name, or a safetensors file.
-        height: height in pixels at which the network works; Config.height if not given, or the
-            frames' own where that is less.
+        height: height in pixels at which the network works; the checkpoint's own if not given, or
+            the frames' where that is less.
+        device: cuda, mps or cpu; the best there is if not given.
     """
-    network = load_model(checkpoint, device=best_device())
+    network = load_model(checkpoint, device=pick_device(device))
     sequences = load_split(data, year, split)
     names, scores = [], []
     for sequence in tqdm(sequences, "keys", unit="sequence", disable=None):
@@ -424,21 +247,16 @@ def keys(
     ]
     columns = ("AUC", "with true masks")
     header = ("sequence", "object", "best channel", *columns, "lowest channel", *columns)
-    print(complexity.markdown(header, rows))
+    print(markdown(header, rows))
 
 
-def extremes(score, true):
-    """Number, score and `true` score of the highest channel of (C_key,), then of the lowest."""
-    high, low = score.argmax(), score.argmin()
-    return high, score[high], true[high], low, score[low], true[low]
-
-
-def length(
+def benchmark_length(
     clips: tuple[str, ...] = tuple(VAL),
     frames: int = 1000,
     head: int = 100,
-    memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
+    memory: str | None = None,
     checkpoint: str = "mini",
+    device: str | None = None,
 ) -> None:
     """J&F along long embedded clips, in the first frames and in all, as Markdown.
 
@@ -448,39 +266,37 @@ def length(
         clips: names of embedded clips; all eight of the validation split if none.
         frames: their length.
         head: the first frames with which the whole is compared.
-        memory: which memory the network uses.
+        memory: gc, stm, stm-linear, pam, or module:Class of your own; the one that the network was
+            trained with if not given.
         checkpoint: a shipped network's name, or a safetensors file.
+        device: cuda, mps or cpu; the best there is if not given.
     """
     at_least(7, frames=frames)
     at_least(2, head=head)
-    network = load_model(checkpoint, device=best_device())
+    segmenter = load_segmenter(checkpoint, memory, device=device)
     parts = np.linspace(1, frames - 1, 6).astype(int)  # five parts of equal length
     rows = []
     for clip in clips:
-        JF = scores_along(network, clip, frames, memory)
+        JF = scores_along(segmenter, clip, frames)
         means = [JF[: head - 1].mean(), JF.mean(), JF.mean() - JF[: head - 1].mean()]
         means += [JF[a - 1 : b - 1].mean() for a, b in zip(parts[:-1], parts[1:])]
         rows.append((clip, *means))
     rows.append(("**mean**", *np.mean([row[1:] for row in rows], axis=0)))
     rows = [(row[0], *(f"{value:.3f}" for value in row[1:])) for row in rows]
     fifths = [f"{a} to {b - 1}" for a, b in zip(parts[:-1], parts[1:])]
-    print(complexity.markdown(("clip", f"first {head}", "all", "difference", *fifths), rows))
+    print(markdown(("clip", f"first {head}", "all", "difference", *fifths), rows))
 
 
-def scores_along(network, clip, frames, memory="gc"):
+def scores_along(segmenter, clip, frames):
     """J&F (T - 2,) of every frame of an embedded clip but the first and the last, over objects."""
-    segmenter = VideoSegmenter(network, memory)
+    images, truths = itertools.tee(clip_frames(clip, frames=frames))
+    first_mask = next(clip_frames(clip, frames=1))[1]
+    masks = follow(segmenter, (image for image, _ in images), first_mask)
     scores = []
-    for t, (frame, truth) in enumerate(tqdm(
-        clip_frames(clip, frames=frames), clip, frames, unit="frame", disable=None
-    )):  # fmt: skip
-        if t == 0:
-            segmenter.start(frame, truth)
-        elif t < frames - 1:
-            mask = segmenter.step(frame)
-            both = [np.stack([labels == i for i in segmenter.ids]) for labels in (mask, truth)]
-            scores.append((region_similarity(*both) + boundary_accuracy(*both)).mean() / 2)
-    return np.array(scores)
+    for (_, truth), (_, mask) in tqdm(zip(truths, masks), clip, frames, unit="frame", disable=None):
+        both = [np.stack([labels == i for i in segmenter.ids]) for labels in (mask, truth)]
+        scores.append((region_similarity(*both) + boundary_accuracy(*both)).mean() / 2)
+    return np.array(scores[1:-1])
 
 
 def as_2017(sequences, year, masks, folder):
@@ -515,7 +331,7 @@ def import_official(folder):
     return DAVISEvaluation
 
 
-def evaluation(
+def benchmark_evaluate(
     data: Path,
     masks: Path,
     official: Path,
@@ -558,69 +374,19 @@ def evaluation(
         for name in seconds
     ]  # fmt: skip
     print(f"{sum(len(s.masks) for s in sequences)} masks of {len(sequences)} sequences\n")
-    print(complexity.markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
-
-
-def explore(clip: str = "approach", frames: int = 20, turns: int = 5) -> None:
-    """Milliseconds to draw one overlay, and of the explorers from an event to the new picture.
-
-    At 427x240 pixels, on keys of random numbers of the shipped network's size, for no network runs.
-    Times are of the kernel, up to the bytes that the browser gets.
-
-    Args:
-        clip: name of an embedded clip.
-        frames: its length.
-        turns: how often it is played.
-    """
-    from gcvos_mini.explore import KeyMapExplorer, ReadExplorer
-    from gcvos_mini.inside import Record
-    from gcvos_mini.render import overlay, to_jpeg
-
-    at_least(2, frames=frames)
-    at_least(1, turns=turns)
-    images, masks = map(np.stack, zip(*clip_frames(clip, 240, frames=frames)))
-    h, w = (-(-n // 16) for n in masks.shape[1:])
-    rng = np.random.default_rng(0)
-    shape = (frames, 1, MINI.key_dim, h, w)
-    keys, queries = rng.normal(size=shape), rng.normal(size=(frames, *shape[2:]))
-    values = np.zeros((frames, 1, 1, h, w))  # none of the pictures shows values
-    record = Record(images, masks, [1], keys, values, queries, "mean", MINI.first_share)
-    leaf = KeyMapExplorer({clip: (images, masks, keys[:, 0])})
-    pinned = KeyMapExplorer({clip: (images, masks, keys[:, 0])})
-    for channel in (1, 2, 3):
-        pinned.channel.value = channel
-        pinned.toggle_pin()
-    read = ReadExplorer(record)
-
-    def move(explorer):
-        return lambda t: setattr(explorer.frame, "value", (explorer.frame.value + 1) % frames)
-
-    tasks = {
-        "one overlay": lambda t: overlay(images[t], masks[t]),
-        "one overlay, as JPEG": lambda t: to_jpeg(overlay(images[t], masks[t])),
-        "KeyMapExplorer, the frame slider moved": move(leaf),
-        "the same, three channels pinned": move(pinned),
-        "ReadExplorer, a click": lambda t: read.click(20.0 * t, 10.0 * t),
-    }
-    rows = []
-    for name, task in tasks.items():
-        taken = []
-        for t in [*range(frames)] * turns:
-            began = clock()
-            task(t)
-            taken.append(1e3 * (clock() - began))
-        rows.append((name, *(f"{np.quantile(taken, q):.1f}" for q in (0.5, 0.9))))
-    print(f"{images[0].shape[1]}x240 pixels, {frames} frames, {turns} turns\n")
-    print(complexity.markdown(("what", "median, ms", "slowest tenth, ms"), rows))
+    print(markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
 
 
 def main():
     import tyro
 
     commands = {
-        "memory": memory, "segment": segment, "evaluate": evaluation, "keys": keys,
-        "length": length, "explore": explore,
-    }  # fmt: skip
+        "memory": benchmark_memory,
+        "segment": benchmark_segment,
+        "evaluate": benchmark_evaluate,
+        "keys": benchmark_keys,
+        "length": benchmark_length,
+    }
     tyro.extras.subcommand_cli_from_dict(commands)
 
 

@@ -14,14 +14,17 @@ import statistics
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gcvos_mini.complexity import MIB, markdown
+from gcvos_mini.complexity import MIB
 from gcvos_mini.config import MINI, Config
 from gcvos_mini.davis import load_split
+from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks, segment_split
-from gcvos_mini.network import Network, read_weights
+from gcvos_mini.memory import make_memory
+from gcvos_mini.network import load_model
 from gcvos_mini.segment import VideoSegmenter
-from gcvos_mini.train import fit
+from gcvos_mini.tables import markdown
+from gcvos_mini.train import Run, fit
 
 
 @dataclass(frozen=True)
@@ -46,30 +49,34 @@ VARIANTS = {
 }
 
 
-def train_and_score(name, seed, data, out, steps, base: Config = BASE, stage="embedded"):
+def variant_of(name) -> Variant:
+    """The row of VARIANTS of this name, or the base with the memory of this name."""
+    return VARIANTS.get(name) or Variant(f"memory {name}", memory=name)
+
+
+def train_and_score(name, seed, data, out, steps, base: Config = BASE, stage="embedded", on=None):
     """Train one variant and score it; writes out/NAME-SEED/result.json, and returns what it holds.
 
-    The scores of a softmax memory are given twice: with every frame written, and with every fifth.
+    on: the device. The scores of STM's memory are given twice: with every frame written, and with
+    every fifth.
     """
-    variant, folder = VARIANTS[name], out / f"{name}-{seed}"
-    config = replace(base, **variant.config)
-    settings = replace(base.stages[stage], **variant.stage)
+    variant, folder = variant_of(name), out / f"{name.replace(':', '.')}-{seed}"
+    config = replace(base, memory=variant.memory, **variant.config)
+    settings = replace(base.stages[stage], height=None, **variant.stage)
     asked = {"variant": name, "seed": seed, "steps": steps, "data": str(data)}
     if (folder / "result.json").is_file():
         result = json.loads((folder / "result.json").read_text())
         if {key: result[key] for key in asked} != asked:
             raise BadInput(f"{folder}: holds a run with other settings; choose another --out")
         return result
-    fit(
-        config, settings, [data], folder, variant.memory, trunk="imagenet",
-        clips=steps * settings.batch, seed=seed,
-    )  # fmt: skip
-    network = Network(config)
-    network.load_state_dict(read_weights(folder / "last.safetensors")[0])
+    clips = steps * settings.batch
+    run = Run(data=[data], out=folder, backbone="imagenet", clips=clips, seed=seed, device=on)
+    fit(config, settings, run)
+    network = load_model(folder / "last.safetensors", device=pick_device(on))
     sequences = load_split(data, 2017, "val")
     scores = {}
     for every in (1, 5) if variant.memory == "stm" else (1,):
-        segmenter = VideoSegmenter(network.eval(), variant.memory, every)
+        segmenter = VideoSegmenter(network, write_every=every)
         segment_split(sequences, 2017, segmenter, folder / f"masks-{every}")
         mean = score_masks(data, 2017, "val", folder / f"masks-{every}")["mean"]
         state = segmenter.memory.nbytes / MIB / len(segmenter.ids)  # of one object, at the end
@@ -91,7 +98,7 @@ def table(results):
             scores = [run["scores"][every] for run in runs]
             JF = [score["JF_mean"] for score in scores]
             J, F = (statistics.mean(score[key] for score in scores) for key in ("J_mean", "F_mean"))
-            text = VARIANTS[name].text + ("" if every == "1" else f", every {every}th frame kept")
+            text = variant_of(name).text + ("" if every == "1" else f", every {every}th frame kept")
             rows.append((
                 name, text, f"{statistics.mean(JF):.3f}", ", ".join(f"{x:.3f}" for x in JF),
                 f"{J:.3f}", f"{F:.3f}", f"{scores[0]['state_MiB']:.3f}",
@@ -105,7 +112,9 @@ def compare(
     out: Path,
     steps: int = 600,
     variants: tuple[str, ...] = tuple(VARIANTS),
+    memory: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1),
+    device: str | None = None,
 ):
     """Train and score variants of MINI on the embedded clips; print a table, write results.json.
 
@@ -114,17 +123,23 @@ def compare(
         out: folder for weights, masks, logs and results.
         steps: of each run.
         variants: which ones; all if none.
+        memory: more rows, each the same network with one of these memories: gc, stm, stm-linear,
+            pam, or module:Class of your own.
         seeds: of fresh weights and clips.
+        device: cuda, mps or cpu; the best there is if not given.
     """
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise BadInput(f"--variants {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    names = list(dict.fromkeys((*variants, *memory)))
+    for name in memory:
+        make_memory(name, BASE)  # a name that is none is found now
     for seed in seeds:
-        for name in variants:
-            train_and_score(name, seed, data, out, steps)
-    found = sorted(out.glob("*/result.json"))
-    results = [json.loads(path.read_text()) for path in found]
-    results.sort(key=lambda result: (list(VARIANTS).index(result["variant"]), result["seed"]))
+        for name in names:
+            train_and_score(name, seed, data, out, steps, on=device)
+    results = [json.loads(path.read_text()) for path in sorted(out.glob("*/result.json"))]
+    order = list(VARIANTS) + [r["variant"] for r in results if r["variant"] not in VARIANTS]
+    results.sort(key=lambda result: (order.index(result["variant"]), result["seed"]))
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 

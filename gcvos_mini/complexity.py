@@ -19,10 +19,18 @@ The paper swaps C_M and C_N between sections; here key_dim is 128 and value_dim 
 import dataclasses
 import math
 
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gcvos_mini.config import PAPER, STRIDE
+from gcvos_mini.network import Network
+from gcvos_mini.tables import markdown
+
 MIB = 2**20
 
 
-def map_size(height, width, stride=16):
+def map_size(height, width, stride=STRIDE):
     """Size (h, w) of the feature map of an input of height x width pixels, padded to the stride."""
     return math.ceil(height / stride), math.ceil(width / stride)
 
@@ -64,6 +72,34 @@ def gc_write_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
 def gc_read_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
     """Bytes alive in the GC read: the query and the context, whatever the number of frames."""
     return (height * width * key_dim + key_dim * value_dim) * dtype_bytes
+
+
+def counted_operations(height, width, frames, key_dim, value_dim):
+    """Multiply-accumulates of (q (k^T v), (q k^T) v), all T frames at once: T writes, one read."""
+    write = gc_write_operations(height, width, key_dim, value_dim)
+    read = gc_read_operations(height, width, key_dim, value_dim)
+    similarity = stm_read_operations(height, width, frames, key_dim, value_dim)
+    return frames * write + read, similarity
+
+
+def counted_bytes(height, width, frames, key_dim, value_dim, dtype_bytes):
+    """Most bytes alive, (write or read of the context; STM's read), as in py."""
+    dims = key_dim, value_dim, dtype_bytes
+    write = gc_write_bytes(height, width, *dims)
+    read = gc_read_bytes(height, width, *dims)
+    return np.maximum(write, read), stm_read_bytes(height, width, frames, *dims)
+
+
+def operations_of(memory, key, value, query) -> int:
+    """Multiply-accumulates of one write and one read of any memory, counted while it does them.
+
+    key, query (B, C_key, H, W), value (B, C_value, H, W). The memory holds the frame afterwards.
+    Matrix products and convolutions count, as torch counts them; softmax and sums do not.
+    """
+    with FlopCounterMode(display=False) as counter:
+        memory.write(key, value)
+        memory.read(query)
+    return counter.get_total_flops() // 2  # a multiply-accumulate is two operations
 
 
 def break_even_frames(height, width, key_dim=128, value_dim=512):
@@ -130,10 +166,6 @@ def table_1(height=384, width=384, frames=(0, 10, 100), key_dim=128, value_dim=5
 
 def parameters(config):
     """Number of learnt parameters of Network(config), counted on the real modules."""
-    import torch
-
-    from gcvos_mini.network import Network
-
     with torch.device("meta"):  # shapes without storage
         network = Network(config)
     return sum(parameter.numel() for parameter in network.parameters())
@@ -141,16 +173,8 @@ def parameters(config):
 
 def table_2():
     """Rows (value_dim, key_dim, parameters) of Table 2, which prints them rounded down to 1 M."""
-    from gcvos_mini.config import PAPER
-
     configs = [dataclasses.replace(PAPER, key_dim=dim, value_dim=512) for dim in (128, 512)]
     return [(config.value_dim, config.key_dim, parameters(config)) for config in configs]
-
-
-def markdown(header, rows):
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def main(key_dim: int = 128, value_dim: int = 512) -> None:

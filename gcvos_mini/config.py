@@ -6,9 +6,11 @@ The environment variable GCVOS_TIER (smoke, mini or paper) picks one for the not
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from gcvos_mini.errors import BadInput
+
+STRIDE = 16  # of the feature map: a ResNet up to res4 halves its input four times
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,11 @@ class Stage:
 
     epochs: int
     learning_rate: float
-    trunk_learning_rate: float  # for trunks that start from trained weights
+    backbone_learning_rate: float  # for backbones that start from trained weights
     final_rate: float = 1.0  # learning rate at the end, as a share; the paper names no decay
     batch: int = 8
     crop: int = 384
+    height: int | None = None  # at which its network then works, in place of Config.height
     clip_frames: int = 3
     two_frames: float = 0.0  # share of the run that starts on two-frame clips, at half the cost
     matching_start: bool = False  # heads that match before the first step, see train.py
@@ -46,7 +49,7 @@ class Config:
     """The network's sizes (section 3.2) and its two training stages (section 3.3)."""
 
     name: str
-    trunk: str  # torchvision's name; used up to layer3 (the paper's res4), stride 16
+    backbone: str  # torchvision's name; used up to layer3 (the paper's res4), stride 16
     key_dim: int  # C_key; the paper calls it C_N or C_M, depending on the section
     value_dim: int  # C_value
     local_dim: int  # the query encoder's own feature, concatenated with the read context
@@ -55,28 +58,27 @@ class Config:
     stages: dict[str, Stage]
     first_share: float = 0.0  # of the first frame in what is read; 0 is eq. 2, see memory.py
     height: int | None = None  # pixels at which frames are segmented; None: their own
+    memory: str = "gc"  # which memory it trains with, as memory.py takes it
 
-    @property
-    def sizes(self):
-        """What a checkpoint must agree on, as a plain dict."""
-        names = "trunk key_dim value_dim local_dim decoder_dim normalization".split()
-        return {"name": self.name} | {name: getattr(self, name) for name in names}
+    def stored(self) -> dict:
+        """What a checkpoint says of its network: everything here but the training stages."""
+        return {name: value for name, value in asdict(self).items() if name != "stages"}
 
 
 PAPER = Config(
     name="paper",
-    trunk="resnet50",
+    backbone="resnet50",
     key_dim=128,
     value_dim=512,
     local_dim=512,
     decoder_dim=256,
     normalization="none",
     stages={
-        "stills": Stage(epochs=100, learning_rate=1e-5, trunk_learning_rate=1e-5),
+        "stills": Stage(epochs=100, learning_rate=1e-5, backbone_learning_rate=1e-5),
         "videos": Stage(
             epochs=30,
             learning_rate=1e-6,
-            trunk_learning_rate=1e-6,
+            backbone_learning_rate=1e-6,
             crop=480,
             stills=(0.0, 0.0),
             region=1.0,
@@ -90,7 +92,7 @@ _MINI_STILLS = Stage(
     batch=4,  # two cores, no GPU
     crop=192,  # a quarter of the pixels: four times the clips in the same time
     learning_rate=3e-4,  # few steps: thirty times the paper's rate, with a decay
-    trunk_learning_rate=3e-5,  # ImageNet features are kept, the rest is new
+    backbone_learning_rate=3e-5,  # ImageNet features are kept, the rest is new
     final_rate=0.05,
     matching_start=True,  # few steps: without it, salience is learned before matching
     objects=3,  # "not mine, the other's" is learned only where there is another
@@ -102,7 +104,7 @@ _MINI_STILLS = Stage(
 
 MINI = Config(
     name="mini",
-    trunk="resnet18",
+    backbone="resnet18",
     key_dim=64,
     value_dim=256,
     local_dim=128,
@@ -117,7 +119,7 @@ MINI = Config(
             clips_per_epoch=20000,
             crop=256,  # masks are as wrong on the second frame as later: detail is worth more
             learning_rate=2e-4,
-            trunk_learning_rate=1e-4,
+            backbone_learning_rate=1e-4,
             two_frames=0.75,  # than long clips are, at half the cost
             stills=(0.5, 0.25),  # few videos: synthetic clips stay in the mixture
             scale=(0.8, 1.6),  # frames are worked on at 320 lines, a crop holds 160 to 320 of them
@@ -131,9 +133,10 @@ MINI = Config(
             clips_per_epoch=9600,
             batch=4,
             crop=128,
+            height=144,  # the lines that its crops stand for
             scale=(0.8, 1.5),
             learning_rate=3e-4,
-            trunk_learning_rate=1e-4,
+            backbone_learning_rate=1e-4,
             final_rate=0.0,
             two_frames=0.6,
             matching_start=True,

@@ -134,6 +134,19 @@ def read_sequence_mask(path, year):
     return (mask > 0).astype(np.uint8) if int(year) == 2016 else mask
 
 
+def read_first_mask(path):
+    """Read the mask that a video starts from, uint8 (H, W) of object ids; white alone is object 1.
+
+    A drawing program's black and white mask holds 255 where the object is, which is void only
+    beside other ids. Raises BadInput on a mask without an object, and as read_mask does.
+    """
+    mask = read_mask(path)
+    if not object_ids(mask):
+        mask = (mask == VOID).astype(np.uint8)
+    check_has_object(mask, path)
+    return mask
+
+
 def check_same_size(first, first_path, second, second_path):
     """Raise BadInput naming both files when two images differ in height or width."""
     if first.shape[:2] != second.shape[:2]:

@@ -9,7 +9,7 @@ the overall numbers are means over all objects. This is the semi-supervised prot
 official DAVIS evaluator, its choices included: 255 (void) in the truth counts as background, ids
 that are not in the first mask are ignored, and an object without a prediction scores as empty.
 
-Masks lie in DIR/<sequence>/<frame>.png. Scoring reads Annotations only and needs no torch.
+Masks lie in DIR/<sequence>/<frame>.png. Scoring reads Annotations only.
 """
 
 import hashlib
@@ -17,10 +17,12 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
 from gcvos_mini.davis import (
@@ -35,7 +37,11 @@ from gcvos_mini.davis import (
     write_mask,
 )
 from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
+from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
+from gcvos_mini.network import find_weights
+from gcvos_mini.segment import FirstMask, check_height, follow, load_segmenter
+from gcvos_mini.tables import markdown
 
 KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
 
@@ -148,14 +154,11 @@ def average(objects):
 
 def markdown_table(results):
     """Results as a Markdown table: one row per sequence, then the mean over all objects."""
-    header = ["sequence", "objects", "frames", *KEYS]
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     rows = [(name, len(s["objects"]), s["frames"], s) for name, s in results["sequences"].items()]
     totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    for name, objects, frames, scores in [*rows, ("**mean**", *totals, results["mean"])]:
-        numbers = [f"{scores[key]:.3f}" for key in KEYS]
-        lines.append("| " + " | ".join([name, str(objects), str(frames), *numbers]) + " |")
-    return "\n".join(lines)
+    rows.append(("**mean**", *totals, results["mean"]))
+    numbers = [(*row[:3], *(f"{row[3][key]:.3f}" for key in KEYS)) for row in rows]
+    return markdown(("sequence", "objects", "frames", *KEYS), numbers)
 
 
 def segment_sequence(sequence, year, segmenter, folder, progress):
@@ -165,13 +168,15 @@ def segment_sequence(sequence, year, segmenter, folder, progress):
     Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
     progress.set_description(sequence.name)
-    start, labels = read_start(sequence, year)
-    segmenter.start(start, labels)
-    for index, path in enumerate(sequence.frames):
-        if index > 0:
+    first, first_mask = read_start(sequence, year)
+
+    def frames():
+        for path in sequence.frames:
             frame = read_frame(path)
-            check_same_size(frame, path, start, sequence.frames[0])
-            labels = segmenter.step(frame)
+            check_same_size(frame, path, first, sequence.frames[0])
+            yield frame
+
+    for path, (_, labels) in zip(sequence.frames, follow(segmenter, frames(), first_mask)):
         write_mask(folder / f"{path.stem}.png", labels)
         progress.update()
 
@@ -184,9 +189,41 @@ def segment_split(sequences, year, segmenter, out):
             segment_sequence(sequence, year, segmenter, Path(out) / sequence.name, progress)
 
 
-def run(
-    data, year, split, checkpoint, out, memory="gc", height=None, resolution=None, official=False
-):
+@dataclass(kw_only=True)
+class Evaluation:
+    """What to score, and with what.
+
+    Args:
+        data: folder of a data set in DAVIS layout.
+        year: 2016, one object (any non-zero value), or 2017, several.
+        split: name of the list of sequences in ImageSets.
+        masks: score these masks, MASKS/<sequence>/<frame>.png.
+        checkpoint: segment with this network: its name, or a safetensors file; "first-mask" copies
+            the first mask through the video, the score to beat.
+        out: folder for results.json, and for the masks a network makes.
+        memory: gc, stm, stm-linear, pam, or module:Class of your own; the one that the network was
+            trained with if not given.
+        height: height in pixels at which the network works; the checkpoint's own if not given, or
+            the frames' where that is less.
+        resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
+        official: score as the official evaluator does where it is wrong, too.
+        device: cuda, mps or cpu; the best there is if not given.
+    """
+
+    data: Path
+    year: Literal[2016, 2017] = 2017
+    split: str = "val"
+    masks: Path | None = None
+    checkpoint: str | None = None
+    out: Path | None = None
+    memory: str | None = None
+    height: int | None = None
+    resolution: str | None = None
+    official: bool = False
+    device: str | None = None
+
+
+def run(asked: Evaluation):
     """Segment a split with a network and score the masks; results as score_masks gives them.
 
     Masks and results.json are written as each sequence ends, and sequences that an earlier run of
@@ -194,55 +231,62 @@ def run(
     data have first masks only (a challenge's test split). Raises BadInput on unusable data, and
     where `out` holds another run's results.
     """
-    resolution = find_resolution(data, resolution)
-    sequences = load_split(data, year, split, resolution)
+    resolution = find_resolution(asked.data, asked.resolution)
+    sequences = load_split(asked.data, asked.year, asked.split, resolution)
     for sequence in sequences:  # a bad start is found now, not hours into the run
-        read_start(sequence, year)
-    settings = {
-        "data": str(Path(data).resolve()), "year": int(year), "split": split,
-        "resolution": resolution, "checkpoint": checkpoint, "weights": fingerprint(checkpoint),
-        "memory": memory, "height": height, "official": official,
-    }  # fmt: skip
+        read_start(sequence, asked.year)
+    segmenter = make_segmenter(asked)
+    settings = settings_of(asked) | {
+        "resolution": resolution,
+        "memory": memory_name(segmenter),
+        "weights": fingerprint(asked.checkpoint),
+    }
+    out = asked.out
     done = read_finished(out, settings, sequences)
     if done:
         print(f"going on: {len(done)} of {len(sequences)} sequences are finished", file=sys.stderr)
-    segmenter = make_segmenter(checkpoint, memory, height)
     total = sum(len(s.frames) for s in sequences if s.name not in done)
     with tqdm(total=total, unit="frame", disable=None) as progress:
         for sequence in sequences:
             write_results(out, settings, results_of(sequences, done))
             if sequence.name in done:
                 continue
-            folder = Path(out) / sequence.name
-            segment_sequence(sequence, year, segmenter, folder, progress)
+            folder = out / sequence.name
+            segment_sequence(sequence, asked.year, segmenter, folder, progress)
             scored = len(sequence.masks) > 2  # else the first and the last are all there are
             done[sequence.name] = (
-                score_sequence(sequence, folder, year, official) if scored else None
+                score_sequence(sequence, folder, asked.year, asked.official) if scored else None
             )
     results = results_of(sequences, done)
     write_results(out, settings, results)
     return results
 
 
-def make_segmenter(checkpoint, memory, height):
-    """The segmenter of a run; torch is imported here, because scoring needs none."""
-    import torch
+def settings_of(asked):
+    """What two runs must have in common for their results to be of one kind."""
+    settings = asdict(asked) | {"data": str(asked.data.resolve())}
+    if asked.masks is not None:
+        settings["masks"] = str(asked.masks.resolve())
+    return {name: value for name, value in settings.items() if name not in ("out", "device")}
 
-    from gcvos_mini.network import load_model
-    from gcvos_mini.segment import FirstMask, VideoSegmenter
 
-    if checkpoint == "first-mask":
+def make_segmenter(asked):
+    """The segmenter of a run."""
+    if asked.checkpoint == "first-mask":
         return FirstMask()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return VideoSegmenter(load_model(checkpoint, device=device), memory, height=height)
+    return load_segmenter(asked.checkpoint, asked.memory, asked.height, asked.device)
+
+
+def memory_name(segmenter):
+    """The name of a segmenter's memory, None for one that has none."""
+    choice = getattr(segmenter, "memory_choice", None)
+    return None if choice is None else name_of(choice)
 
 
 def fingerprint(checkpoint):
     """SHA-256 of a checkpoint's file, None for "first-mask", which has none."""
     if checkpoint == "first-mask":
         return None
-    from gcvos_mini.network import find_weights
-
     path = find_weights(checkpoint)
     if not path.is_file():
         raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
@@ -304,61 +348,37 @@ def check_same_run(path, settings):
         )
 
 
-def evaluate(
-    data: Path,
-    year: Literal[2016, 2017] = 2017,
-    split: str = "val",
-    masks: Path | None = None,
-    checkpoint: str | None = None,
-    out: Path | None = None,
-    memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
-    height: int | None = None,
-    resolution: str | None = None,
-    official: bool = False,
-):
+def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]):
     """Score masks with the DAVIS protocol, or segment a split with a network and score that.
 
+    Prints a Markdown table.
+
     Args:
-        data: folder of a data set in DAVIS layout.
-        year: 2016, one object (any non-zero value), or 2017, several.
-        split: name of the list of sequences in ImageSets.
-        masks: score these masks, MASKS/<sequence>/<frame>.png.
-        checkpoint: segment with this network: its name, or a safetensors file; "first-mask" copies
-            the first mask through the video, the score to beat.
-        out: folder for results.json, and for the masks a network makes.
-        memory: which memory the network uses.
-        height: height in pixels at which the network works; Config.height if not given, or the
-            frames' own where that is less.
-        resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
-        official: score as the official evaluator does where it is wrong, too.
+        asked: what to score, and with what.
     """
-    if (masks is None) == (checkpoint is None):
+    if (asked.masks is None) == (asked.checkpoint is None):
         raise BadInput(
             "give --masks DIR to score masks, or --checkpoint NAME --out DIR to make them"
         )
-    if checkpoint is not None and out is None:
+    if asked.checkpoint is not None and asked.out is None:
         raise BadInput("--out: missing; --checkpoint needs a folder to write the masks to")
-    if height is not None and height < 16:
-        raise BadInput(f"--height {height}: too small; the network needs at least 16 pixels")
-    if masks is not None:
-        settings = {
-            "data": str(data.resolve()), "year": year, "split": split, "resolution": resolution,
-            "masks": str(masks.resolve()), "official": official,
-        }  # fmt: skip
-        if out is not None:
-            check_same_run(out / "results.json", settings)
-        results = score_masks(data, year, split, masks, resolution, official)
+    if asked.masks is not None:
+        settings = settings_of(asked)
+        if asked.out is not None:
+            check_same_run(asked.out / "results.json", settings)
+        results = score_masks(
+            asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official
+        )
     else:
-        results = run(data, year, split, checkpoint, out, memory, height, resolution, official)
+        check_height(asked.height)
+        results = run(asked)
+    if asked.masks is not None and asked.out is not None:
+        write_results(asked.out, settings, results)
     if results["mean"] is None:
-        print(f"note: {data} has no masks to score against; the masks are in {out}")
+        print(f"note: {asked.data} has no masks to score against; the masks are in {asked.out}")
     else:
         print(markdown_table(results))
-    if masks is not None and out is not None:
-        write_results(out, settings, results)
 
 
 if __name__ == "__main__":
-    import tyro
-
     exit_on_bad_input(lambda: tyro.cli(evaluate))

@@ -8,6 +8,10 @@
 (notebook 02), `PixelAdaptive` that of SwiftNet (notebook 09). B counts the objects: each object
 has keys and values of its own. All are differentiable, so training uses them as they are.
 
+A memory of your own is a class with these four, in a file of yours. Wherever a memory is asked for
+(VideoSegmenter, training, `--memory` of every command), give a name from `MEMORIES`, the class, or
+"module:Class". `flat`, `unflat` and `check_write` are for it; notebook 03 writes one.
+
 The paper's eq. 1 does not normalise the sum over positions. `normalization` names the choice:
     "none"     eq. 1 as printed: the context grows with the number of positions
     "mean"     the sum divided by the number of positions H W: the same at any resolution
@@ -18,24 +22,48 @@ The mean of eq. 2 gives all frames the same weight, though only the first has a 
 `first_share` keeps that frame's context apart, to be that share of what is read; 0 is eq. 2.
 """
 
+import copy
+import importlib
 import math
+from typing import Protocol
 
 import torch
+from torch import Tensor
+
+from gcvos_mini.config import PAPER, Config
+from gcvos_mini.errors import BadInput
 
 NORMALIZATIONS = ("none", "mean", "softmax")
 
 
-def _flat(x):
+class Memory(Protocol):
+    """What every memory has. Shapes: B objects, a map of H x W positions at stride 16."""
+
+    frames: int  # written so far
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state."""
+
+    def write(self, key: Tensor, value: Tensor) -> None:
+        """Add a frame: key (B, C_key, H, W), value (B, C_value, H, W)."""
+
+    def read(self, query: Tensor) -> Tensor:
+        """What the past says to a frame: query (B, C_key, H, W) -> (B, C_value, H, W)."""
+
+
+def flat(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, HW) in float32 or wider: a state in half precision stops moving."""
     return x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _unflat(flat, query):
+def unflat(read: Tensor, query: Tensor) -> Tensor:
     """(B, C_value, HW) -> (B, C_value, H, W), with the query's size and dtype."""
-    return flat.unflatten(2, query.shape[-2:]).to(query.dtype)
+    return read.unflatten(2, query.shape[-2:]).to(query.dtype)
 
 
-def _check_write(key, value):
+def check_write(key: Tensor, value: Tensor) -> None:
+    """Raise ValueError unless key and value are (B, C, H, W) of the same B, H and W."""
     if key.ndim != 4 or value.ndim != 4 or key.shape[0] != value.shape[0]:
         shapes = f"key {tuple(key.shape)} and value {tuple(value.shape)}"
         raise ValueError(f"{shapes}: want (B, C, H, W)")
@@ -55,7 +83,7 @@ class GlobalContext:
     not fit, or on a read before the first write.
     """
 
-    def __init__(self, normalization="none", first_share=0.0):
+    def __init__(self, normalization: str = "none", first_share: float = 0.0):
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization {normalization!r}: choose from {NORMALIZATIONS}")
         _check_share(first_share)
@@ -65,20 +93,30 @@ class GlobalContext:
         self.first = None  # C_1, kept where first_share asks for it
         self.frames = 0  # t
 
+    @classmethod
+    def for_network(cls, config):
+        """A fresh one with the normalization and first_share of a network's Config."""
+        return cls(config.normalization, config.first_share)
+
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
+        """Bytes of the context, and of the first frame's where it is kept apart."""
         return sum(x.nbytes for x in (self.context, self.first) if x is not None)
 
-    def frame_context(self, key, value):
+    def frame_context(self, key: Tensor, value: Tensor) -> Tensor:
         """C_t of one frame, (B, C_key, C_value): each key channel weighs all positions (eq. 1)."""
-        _check_write(key, value)
-        k, v = _flat(key), _flat(value)  # (B, C_key, HW), (B, C_value, HW)
+        check_write(key, value)
+        k, v = flat(key), flat(value)  # (B, C_key, HW), (B, C_value, HW)
         if self.normalization == "softmax":
             k = k.softmax(dim=2)
         context = k @ v.transpose(1, 2)  # eq. 1: C_t = k(X_t)^T v(X_t)
         return context / k.shape[2] if self.normalization == "mean" else context
 
-    def write(self, key, value):
+    def write(self, key: Tensor, value: Tensor) -> None:
+        """Take a frame into the mean (eqs. 1, 2): key (B, C_key, H, W), value (B, C_value, H, W).
+
+        Raises ValueError on shapes that do not fit.
+        """
         with torch.autocast(key.device.type, enabled=False):
             new = self.frame_context(key, value)
         old = torch.zeros_like(new) if self.context is None else self.context
@@ -89,8 +127,8 @@ class GlobalContext:
         # is computed by itself, so it is not lost when (t-1)/t rounds to 1 (notebook 03).
         self.context = old + (new - old) / self.frames
 
-    def remove(self, key, value):
-        """Take a written frame out again: the mean of the others, to rounding.
+    def remove(self, key: Tensor, value: Tensor) -> None:
+        """Take a written frame out again: the mean of the others, to rounding. Shapes as in write.
 
         A first frame that is kept apart (`first_share`) stays there. Raises ValueError where fewer
         than two frames are left.
@@ -102,18 +140,22 @@ class GlobalContext:
         self.frames -= 1
         self.context = self.context + (self.context - gone) / self.frames
 
-    def read(self, query):
+    def read(self, query: Tensor) -> Tensor:
+        """What the context says to a frame (eq. 3): (B, C_key, H, W) -> (B, C_value, H, W).
+
+        Raises ValueError before the first write.
+        """
         if self.context is None:
             raise ValueError("nothing written yet: write a frame before reading")
         with torch.autocast(query.device.type, enabled=False):
-            q = _flat(query)  # (B, C_key, HW)
+            q = flat(query)  # (B, C_key, HW)
             if self.normalization == "softmax":
                 q = q.softmax(dim=1)
             context = self.context
             if self.first_share:
                 context = torch.lerp(context, self.first, self.first_share)
             read = context.transpose(1, 2) @ q  # eq. 3: R_t = q(X_t) G_t, (B, C_value, HW)
-        return _unflat(read, query)
+        return unflat(read, query)
 
 
 class SpaceTime:
@@ -126,7 +168,7 @@ class SpaceTime:
     the first write.
     """
 
-    def __init__(self, softmax=True, normalization="none", first_share=0.0):
+    def __init__(self, softmax: bool = True, normalization: str = "none", first_share: float = 0.0):
         if normalization not in ("none", "mean"):
             raise ValueError(f"normalization {normalization!r}: SpaceTime has 'none' and 'mean'")
         if softmax and first_share:
@@ -138,22 +180,34 @@ class SpaceTime:
         self.keys = self.values = None  # (B, C_key, THW), (B, C_value, THW)
         self.frames = 0  # T
 
+    @classmethod
+    def linear(cls, config):
+        """A fresh one without softmax: GlobalContext's operator for a network's Config."""
+        return cls(False, config.normalization, config.first_share)
+
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
+        """Bytes of all keys and values: they grow with every frame."""
         return 0 if self.keys is None else self.keys.nbytes + self.values.nbytes
 
-    def write(self, key, value):
-        _check_write(key, value)
-        k, v = _flat(key), _flat(value)
+    def write(self, key: Tensor, value: Tensor) -> None:
+        """Keep a frame: key (B, C_key, H, W), value (B, C_value, H, W).
+
+        Raises ValueError on shapes that do not fit.
+        """
+        check_write(key, value)
+        k, v = flat(key), flat(value)
         self.keys = k if self.keys is None else torch.cat([self.keys, k], dim=2)
         self.values = v if self.values is None else torch.cat([self.values, v], dim=2)
         self.frames += 1
 
-    def weights(self, query):
-        """The weight of each stored position for each query position, (B, THW, HW)."""
+    def weights(self, query: Tensor) -> Tensor:
+        """The weight of each stored position for each query position: (B, C_key, H, W) ->
+        (B, THW, HW). Raises ValueError before the first write.
+        """
         if self.keys is None:
             raise ValueError("nothing written yet: write a frame before reading")
-        similarity = self.keys.transpose(1, 2) @ _flat(query)  # (B, THW, HW)
+        similarity = self.keys.transpose(1, 2) @ flat(query)  # (B, THW, HW)
         if self.softmax:
             return (similarity / math.sqrt(query.shape[1])).softmax(dim=1)
         positions = self.keys.shape[2] // self.frames  # HW
@@ -163,10 +217,14 @@ class SpaceTime:
             share = share / positions
         return similarity * share.repeat_interleave(positions)[:, None]
 
-    def read(self, query):
+    def read(self, query: Tensor) -> Tensor:
+        """The stored values under these weights: (B, C_key, H, W) -> (B, C_value, H, W).
+
+        Oh et al. 2019, "Space-time memory read". Raises ValueError before the first write.
+        """
         with torch.autocast(query.device.type, enabled=False):
             read = self.values @ self.weights(query)  # (B, C_value, HW)
-        return _unflat(read, query)
+        return unflat(read, query)
 
 
 class PixelAdaptive:
@@ -178,7 +236,7 @@ class PixelAdaptive:
     Raises ValueError on shapes that do not fit, or on a read before the first write.
     """
 
-    def __init__(self, share=0.1):
+    def __init__(self, share: float = 0.1):
         if not 0 < share <= 1:
             raise ValueError(f"share {share}: want a share in (0, 1]")
         self.share = share
@@ -186,11 +244,16 @@ class PixelAdaptive:
         self.frames = 0
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
+        """Bytes of the positions kept: they grow by a share of every frame."""
         return self.store.nbytes
 
-    def write(self, key, value):
-        _check_write(key, value)
+    def write(self, key: Tensor, value: Tensor) -> None:
+        """Keep what is new in a frame: key (B, C_key, H, W), value (B, C_value, H, W).
+
+        Raises ValueError on shapes that do not fit.
+        """
+        check_write(key, value)
         if self.frames > 0:
             new = self._most_different(key)  # (B, n)
             key, value = (
@@ -202,28 +265,69 @@ class PixelAdaptive:
 
     def _most_different(self, key):
         stored = torch.nn.functional.normalize(self.store.keys, dim=1)  # (B, C_key, K)
-        fresh = torch.nn.functional.normalize(_flat(key), dim=1)  # (B, C_key, HW)
+        fresh = torch.nn.functional.normalize(flat(key), dim=1)  # (B, C_key, HW)
         nearest = (fresh.transpose(1, 2) @ stored).amax(dim=2)  # (B, HW)
         count = max(1, round(self.share * nearest.shape[1]))
         return nearest.topk(count, dim=1, largest=False).indices
 
-    def read(self, query):
+    def read(self, query: Tensor) -> Tensor:
+        """As SpaceTime.read, over the positions kept: (B, C_key, H, W) -> (B, C_value, H, W)."""
         return self.store.read(query)
 
 
-def make_memory(name, config=None):
-    """A fresh memory by its command-line name: "gc", "stm", "stm-linear" or "pam".
+# The one table: what a name stands for, made for a network's Config.
+MEMORIES = {
+    "gc": GlobalContext.for_network,
+    "stm": lambda config: SpaceTime(),
+    "stm-linear": SpaceTime.linear,
+    "pam": lambda config: PixelAdaptive(),
+}
 
-    The linear ones take `normalization` and `first_share` from the network's Config, if given one.
-    Raises ValueError on another name.
+
+def make_memory(choice, config: Config = PAPER) -> Memory:
+    """A fresh memory for a network's Config (the paper's if not given).
+
+    choice: a name of `MEMORIES`, "module:Class", a class (or any function without arguments that
+    makes one), or a memory not yet written to, which is copied. A class with `for_network(config)`,
+    as GlobalContext and what is derived from it, is made by that. Raises BadInput on a name that is
+    none, on a module or class that cannot be found, and on a memory that already holds frames.
     """
-    linear = (config.normalization, config.first_share) if config else ("none", 0.0)
-    makers = {
-        "gc": lambda: GlobalContext(*linear),
-        "stm": lambda: SpaceTime(softmax=True),
-        "stm-linear": lambda: SpaceTime(False, *linear),
-        "pam": PixelAdaptive,
-    }
-    if name not in makers:
-        raise ValueError(f"memory {name!r}: choose from {', '.join(makers)}")
-    return makers[name]()
+    if isinstance(choice, str):
+        if choice in MEMORIES:
+            return MEMORIES[choice](config)
+        choice = find_class(choice)
+    if hasattr(choice, "read") and not isinstance(choice, type):
+        if choice.frames:
+            raise BadInput(f"{name_of(choice)}: holds {choice.frames} frames; give a fresh one")
+        return copy.deepcopy(choice)
+    memory = choice.for_network(config) if hasattr(choice, "for_network") else choice()
+    missing = [part for part in ("write", "read", "nbytes") if not hasattr(memory, part)]
+    if missing:
+        raise BadInput(f"memory {name_of(choice)}: has no {missing[0]}; see gcvos_mini/memory.py")
+    return memory
+
+
+def find_class(name: str):
+    """The class that "module:Class" names; the module is looked for in the current folder too."""
+    module, _, wanted = name.partition(":")
+    if not wanted:
+        raise BadInput(
+            f"memory {name!r}: no such memory; choose from {', '.join(MEMORIES)}, or give your own "
+            "as module:Class"
+        )
+    try:
+        return getattr(importlib.import_module(module), wanted)
+    except Exception as error:  # of any kind: it is the person's own module that runs here
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadInput(
+            f"memory {name!r}: cannot be imported ({reason}); write module:Class, and run the "
+            "command in the folder that holds module.py"
+        ) from error
+
+
+def name_of(choice) -> str:
+    """What a checkpoint and a table call a memory: its name in `MEMORIES`, or "module:Class"."""
+    if isinstance(choice, str):
+        return choice
+    made = choice if hasattr(choice, "__qualname__") else type(choice)
+    return f"{made.__module__}:{made.__qualname__}"

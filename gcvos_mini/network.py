@@ -7,6 +7,7 @@ takes it apart. All features are at stride 16; frames and masks must be multiple
 
 import json
 from collections import namedtuple
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,32 +16,33 @@ import torch.nn.functional as F
 import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-from gcvos_mini.config import CONFIGS, Config
+from gcvos_mini.config import CONFIGS, STRIDE, Config
 from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.memory import NORMALIZATIONS
 
-STRIDE = 16
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
-Query = namedtuple("Query", "key local skips")  # skips: features at strides 8 and 4
+Query = namedtuple("Query", "key local skips")  # all at stride 16, but skips: at 8 and 4
 
 
 class Encoder(nn.Module):
     """A ResNet up to layer3 (res4): (B, in_channels, H, W) -> features at strides 16, 8 and 4."""
 
-    def __init__(self, trunk, in_channels):
+    def __init__(self, backbone, in_channels):
         super().__init__()
-        resnet = torchvision.models.get_model(trunk, weights=None, zero_init_residual=True)
+        resnet = torchvision.models.get_model(backbone, weights=None, zero_init_residual=True)
         if in_channels != 3:
             resnet.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.stem = nn.Sequential(resnet.conv1, resnet.bn1, nn.ReLU(inplace=True), resnet.maxpool)
         self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
         self.dims = [
-            layer[-1].bn3.num_features if trunk == "resnet50" else layer[-1].bn2.num_features
+            layer[-1].bn3.num_features if backbone == "resnet50" else layer[-1].bn2.num_features
             for layer in (self.layer3, self.layer2, self.layer1)
         ]
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, in_channels, H, W) -> (B, C, H/16, W/16), then strides 8 and 4 for the decoder."""
         stride4 = self.layer1(self.stem(x))
         stride8 = self.layer2(stride4)
         return self.layer3(stride8), stride8, stride4
@@ -54,7 +56,8 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, h, w) -> the same shape."""
         return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
@@ -66,7 +69,8 @@ class Refine(nn.Module):
         self.skip = nn.Sequential(nn.Conv2d(skip_dim, dim, 3, padding=1), ResBlock(dim))
         self.out = ResBlock(dim)
 
-    def forward(self, skip, x):
+    def forward(self, skip: Tensor, x: Tensor) -> Tensor:
+        """skip (B, skip_dim, 2h, 2w), x (B, dim, h, w) -> (B, dim, 2h, 2w)."""
         up = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return self.out(self.skip(skip) + up)
 
@@ -83,12 +87,22 @@ class Decoder(nn.Module):
         self.refine4 = Refine(skip_dims[1], dim)
         self.predict = nn.Conv2d(dim, 2, 3, padding=1)
 
-    def forward(self, feature, skips):
+    def forward(self, feature: Tensor, skips: list[Tensor]) -> Tensor:
+        """feature (B, C_value + C_local, H/16, W/16), skips at strides 8 and 4 -> (B, 2, H, W)."""
         x = self.compress(feature)  # (B, decoder_dim, H/16, W/16)
         x = self.refine8(skips[0], x)
         x = self.refine4(skips[1], x)  # (B, decoder_dim, H/4, W/4)
         logits = self.predict(F.relu(x))
         return F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """An object's map: object minus background logit, (B, 2, H, W) -> (B, H, W).
+
+    The background's own map is then 0, and a softmax over several objects' maps and it (section
+    4.2) leaves a single object the probability that its two logits give it.
+    """
+    return logits[:, 1] - logits[:, 0]
 
 
 class Network(nn.Module):
@@ -97,8 +111,8 @@ class Network(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        self.memory_encoder = Encoder(config.trunk, in_channels=4)
-        self.query_encoder = Encoder(config.trunk, in_channels=3)
+        self.memory_encoder = Encoder(config.backbone, in_channels=4)
+        self.query_encoder = Encoder(config.backbone, in_channels=3)
         dim, *skip_dims = self.query_encoder.dims
         self.key = nn.Conv2d(dim, config.key_dim, 3, padding=1)  # k of eq. 1
         self.value = nn.Conv2d(dim, config.value_dim, 3, padding=1)  # v of eq. 1
@@ -110,25 +124,27 @@ class Network(nn.Module):
         self.train()  # freezes the batch norm before anyone runs the network
 
     def train(self, mode=True):
-        """Batch norm stays frozen: its statistics come from the trunk's own training."""
+        """Batch norm stays frozen: its statistics come from the backbone's own training."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
 
-    def memorize(self, frame, mask):
-        """frame (B, 3, H, W), mask (B, 1, H, W) -> key, value (B, C, H/16, W/16)."""
+    def encode_memory(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is written of a frame (k and v of eq. 1): frame (B, 3, H, W), soft mask (B, 1, H, W)
+        -> key (B, C_key, H/16, W/16), value (B, C_value, H/16, W/16).
+        """
         x = torch.cat([(frame - self.mean) / self.std, mask], dim=1)
         feature, _, _ = self.memory_encoder(x)
         return self.key(feature), self.value(feature)
 
-    def look(self, frame):
-        """frame (B, 3, H, W) -> Query(key, local, skips), key (B, C_key, H/16, W/16)."""
+    def encode_query(self, frame: Tensor) -> Query:
+        """What a frame asks (q of eq. 3): (B, 3, H, W) -> Query, its key (B, C_key, H/16, W/16)."""
         feature, *skips = self.query_encoder((frame - self.mean) / self.std)
         return Query(self.query(feature), self.local(feature), skips)
 
-    def decode(self, context, query):
+    def decode(self, context: Tensor, query: Query) -> Tensor:
         """context (B, C_value, H/16, W/16) -> logits (B, 2, H, W): background, object.
 
         A query of one frame serves all B objects.
@@ -140,18 +156,19 @@ class Network(nn.Module):
         return self.decoder(torch.cat([context, local], dim=1), skips)
 
 
-def load_trunk(network, source):
+def load_backbone(network: Network, source):
     """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet".
 
     "imagenet" means torchvision's: ResNet-18's ship with the package, others are downloaded. The
     file's keys are torchvision's (conv1 ... layer3). The memory encoder's fourth input channel,
     the mask, keeps its random start. Raises BadInput on a file that does not fit.
     """
-    shipped = WEIGHTS / f"{network.config.trunk}-imagenet.safetensors"
+    shipped = WEIGHTS / f"{network.config.backbone}-imagenet.safetensors"
     if str(source) == "imagenet" and shipped.is_file():
         weights = read_weights(shipped)[0]
     elif str(source) == "imagenet":
-        weights = torchvision.models.get_model(network.config.trunk, weights="DEFAULT").state_dict()
+        resnet = torchvision.models.get_model(network.config.backbone, weights="DEFAULT")
+        weights = resnet.state_dict()
     else:
         weights = read_weights(source)[0]
     for encoder in (network.memory_encoder, network.query_encoder):
@@ -170,7 +187,7 @@ def load_trunk(network, source):
                 module.load_state_dict(part)
             except (RuntimeError, ValueError) as error:
                 raise BadInput(
-                    f"{source}: not {network.config.trunk} weights ({name} does not fit); "
+                    f"{source}: not {network.config.backbone} weights ({name} does not fit); "
                     "give a safetensors file with torchvision's names, or 'imagenet'"
                 ) from error
 
@@ -199,17 +216,16 @@ def read_note(metadata, name, path):
         raise BadInput(f"{path}: its metadata are damaged ({name}); train it again") from None
 
 
-def save_model(network, path, half=False):
-    """Write weights and sizes to a safetensors file, whole or not at all; `half` stores float16.
-
-    Raises BadInput where it cannot be written.
+def save_model(network: Network, path, half: bool = False):
+    """Write weights and what the network is (Config.stored) to a safetensors file, whole or not at
+    all; `half` stores float16. Raises BadInput where it cannot be written.
     """
     weights = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
     with written_whole(path) as unfinished:
-        save_file(weights, unfinished, metadata={"sizes": json.dumps(network.config.sizes)})
+        save_file(weights, unfinished, metadata={"config": json.dumps(network.config.stored())})
 
 
 def find_weights(name):
@@ -225,24 +241,46 @@ def find_weights(name):
     return path
 
 
-def load_model(name, pretrained=True, device="cpu"):
+def load_model(name, pretrained: bool = True, device="cpu") -> Network:
     """A network in eval mode: "mini" or "paper" by name, or a checkpoint file by its path.
 
     `load_model("mini")` is the network shipped with the package; `pretrained=False` gives fresh
-    weights of that size. Raises BadInput where there is nothing to load, or it does not fit.
+    weights of that size. The Config is the one that the checkpoint was trained with: its memory,
+    share of the first frame, working height and normalization included.
+    Raises BadInput where there is nothing to load, or it does not fit.
     """
     if name in CONFIGS and not pretrained:
         return Network(CONFIGS[name]).to(device).eval()
     path = find_weights(name)
     tensors, metadata = read_weights(path)
-    sizes = read_note(metadata, "sizes", path)
-    config = next((config for config in CONFIGS.values() if config.sizes == sizes), None)
-    if config is None:
-        given = " ".join(str(sizes or "none given")[:200].split())
-        raise BadInput(f"{path}: made for other network sizes ({given}); retrain")
-    network = Network(config)
+    network = Network(stored_config(read_note(metadata, "config", path), path))
     fill(network, tensors, path)
     return network.to(device).eval()
+
+
+POSSIBLE = {  # what may differ between two checkpoints of one size
+    "normalization": lambda value: value in NORMALIZATIONS,
+    "first_share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    "height": lambda value: value is None or (type(value) is int and value >= STRIDE),
+    "memory": lambda value: isinstance(value, str),
+}
+
+
+def stored_config(stored, path) -> Config:
+    """The Config that a checkpoint says it has. Raises BadInput where it is none of ours."""
+    stored = stored if isinstance(stored, dict) else {}
+    for base in CONFIGS.values():
+        sizes = base.stored() | {name: stored.get(name) for name in POSSIBLE}
+        if sizes == stored:
+            break
+    else:
+        given = " ".join(str(stored or "none given")[:200].split())
+        raise BadInput(f"{path}: made for other network sizes ({given}); retrain")
+    for name, possible in POSSIBLE.items():
+        if not possible(stored[name]):
+            shown = ascii(stored[name])[:40]
+            raise BadInput(f"{path}: its {name} cannot be {shown}; train it again")
+    return replace(base, **{name: stored[name] for name in POSSIBLE})
 
 
 def fill(network, tensors, path):

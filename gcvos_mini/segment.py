@@ -9,73 +9,82 @@ Each object is segmented by itself, then a softmax over all objects' maps decide
 Command line: python -m gcvos_mini.segment --frames DIR|VIDEO --mask PNG --out DIR
 """
 
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from gcvos_mini.config import STRIDE
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
-    VOID,
     list_in_time_order,
     make_folder,
     object_ids,
+    read_first_mask,
     read_frame,
-    read_mask,
     write_mask,
 )
+from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
-from gcvos_mini.memory import make_memory
-from gcvos_mini.network import STRIDE, load_model
+from gcvos_mini.memory import make_memory, name_of
+from gcvos_mini.network import Network, load_model, log_odds
 
 
-def to_tensor(frame, device="cpu"):
+def to_tensor(frame: np.ndarray, device="cpu") -> Tensor:
     """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
 
 
-def pad_to_stride(x, stride=STRIDE):
+def pad_to_stride(x: Tensor, stride: int = STRIDE) -> Tensor:
     """(B, C, H, W) -> padded at the bottom and right to multiples of the stride, edges repeated."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
-def object_probabilities(logits):
+def object_probabilities(logits: Tensor) -> Tensor:
     """Logits (O, 2, H, W) of O objects, each on its own -> probabilities (O + 1, H, W).
 
-    A softmax over the objects' maps and the background (section 4.2). An object's map is its
-    log-odds, object minus background logit; the background's is 0, so one object alone keeps the
-    probability its own two-way softmax gives it.
+    A softmax over the objects' maps and the background's, which is 0 (section 4.2).
     """
-    odds = logits[:, 1] - logits[:, 0]  # (O, H, W)
+    odds = log_odds(logits)  # (O, H, W)
     return torch.cat([torch.zeros_like(odds[:1]), odds]).softmax(dim=0)
 
 
 class VideoSegmenter:
     """Segments the objects of a first mask through a video.
 
-    `memory` is a name ("gc", "stm", "stm-linear", "pam") or a memory from memory.py. `write_every`
-    writes each n-th frame (the paper's GC writes all, STM every fifth). `height`, in pixels, is the
-    size the network works at; if not given, Config.height, or the frames' own where that is less.
+    model: from load_model; memory: a name, a class or "module:Class" as memory.py takes it, the one
+    the model was trained with if not given; `start` makes a fresh one for each video. write_every:
+    write each n-th frame only (the paper's GC writes all, STM every fifth). height: in pixels, at
+    which the network works; Config.height if not given, or the frames' own where that is less.
     Masks come out at the frames' own size.
-    Raises BadInput on a mask without an object, or of another size than its frame, or a frame of
-    another size than the first.
+    Raises BadInput on an unknown memory, a mask without an object, or of another size than its
+    frame, or a frame of another size than the first.
     """
 
-    def __init__(self, model, memory="gc", write_every=1, height=None):
+    def __init__(
+        self, model: Network, memory=None, write_every: int = 1, height: int | None = None
+    ):
         self.model = model
-        self.memory_choice = memory
+        self.memory_choice = model.config.memory if memory is None else memory
         self.write_every = write_every
         self.height = height
         self.device = next(model.parameters()).device
+        self.memory = make_memory(self.memory_choice, model.config)
         self.frames = 0
 
     @torch.inference_mode()
-    def start(self, frame, mask):
-        """frame uint8 (H, W, 3), mask uint8 (H, W): object ids, 0 background, 255 void."""
+    def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
+        """Begin a video, with a fresh memory.
+
+        frame uint8 (H, W, 3), mask uint8 (H, W): object ids, 0 background, 255 void.
+        """
         if mask.shape != frame.shape[:2]:
             raise BadInput(
                 f"first mask is {mask.shape[1]}x{mask.shape[0]}, first frame is "
@@ -85,15 +94,14 @@ class VideoSegmenter:
         if not self.ids:
             raise BadInput("first mask has no object: paint at least one pixel with an id 1..254")
         self.shape = mask.shape
-        name = self.memory_choice
-        self.memory = make_memory(name, self.model.config) if isinstance(name, str) else name
+        self.memory = make_memory(self.memory_choice, self.model.config)
         self.frames = 0
         objects = self._objects(mask)
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
         self._write(self._prepare(frame), self._resize(objects[None])[0])
 
     @torch.inference_mode()
-    def step(self, frame):
+    def step(self, frame: np.ndarray) -> np.ndarray:
         """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids."""
         mask, image, soft = self._find(frame)
         if self.frames % self.write_every == 0:
@@ -103,12 +111,12 @@ class VideoSegmenter:
         return mask
 
     @torch.inference_mode()
-    def find(self, frame):
+    def find(self, frame: np.ndarray) -> np.ndarray:
         """The mask of a frame as `step` finds it, but the memory stays as it is."""
         return self._find(frame)[0]
 
     @torch.inference_mode()
-    def encode(self, frame, mask):
+    def encode(self, frame: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
         """What would be written: key (O, C_key, h, w) and value (O, C_value, h, w) of a frame with
         a mask, uint8 (H, W) of object ids; the memory stays as it is."""
         return self._encode(self._prepare(frame), self._resize(self._objects(mask)[None])[0])
@@ -128,7 +136,7 @@ class VideoSegmenter:
                 f"{self.shape[1]}x{self.shape[0]}: all frames must be the same size"
             )
         image = self._prepare(frame)  # (1, 3, h, w)
-        query = self.model.look(pad_to_stride(image))
+        query = self.model.encode_query(pad_to_stride(image))
         self.query = query.key[0]  # (C_key, h, w), the same for all objects
         objects = len(self.ids)
         context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, ...)
@@ -153,7 +161,7 @@ class VideoSegmenter:
     def _encode(self, image, objects):
         """image (1, 3, h, w), objects (O, h, w) soft masks -> key and value of each object."""
         frame = pad_to_stride(image).expand(len(objects), -1, -1, -1)
-        return self.model.memorize(frame, pad_to_stride(objects[:, None]))
+        return self.model.encode_memory(frame, pad_to_stride(objects[:, None]))
 
     def _write(self, image, objects):
         """One more frame in the memory; `key` and `value` keep what was written last."""
@@ -166,13 +174,15 @@ class FirstMask:
     """The baseline without a network: every mask is the first one."""
 
     def start(self, frame, mask):
+        """Take the mask, uint8 (H, W); the frame is not looked at."""
         self.mask = mask
 
     def step(self, frame):
+        """The first mask again, uint8 (H, W)."""
         return self.mask
 
 
-def video_frames(source):
+def video_frames(source) -> Iterator[tuple[str, np.ndarray]]:
     """(name, uint8 (H, W, 3)) of each frame in a folder of images or a video file, in order.
 
     Raises BadInput on a path that is neither, or holds no frame.
@@ -197,13 +207,65 @@ def video_frames(source):
         raise BadInput(f"{source}: OpenCV reads no frame from it; give a video or a frame folder")
 
 
+def follow(
+    segmenter, frames: Iterable[np.ndarray], first_mask: np.ndarray, source=None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Segment a video: yield (frame, mask) of each frame, the first with the mask that is given.
+
+    segmenter: anything with start(frame, mask) and step(frame) -> mask. A frame is read and
+    segmented when its pair is asked for. Raises BadInput as the segmenter does, with the name of
+    the source in front where it is given.
+    """
+    mask = None
+    for frame in frames:
+        try:
+            if mask is None:
+                segmenter.start(frame, first_mask)
+                mask = first_mask
+            else:
+                mask = segmenter.step(frame)
+        except BadInput as error:
+            raise BadInput(f"{source}: {error}" if source else str(error)) from error
+        yield frame, mask
+
+
+def follow_source(segmenter, source, first_mask: np.ndarray):
+    """As `follow`, of a folder or a video file: yield (name, frame, mask) of each frame."""
+    named, frames = itertools.tee(video_frames(source))
+    followed = follow(segmenter, (frame for _, frame in frames), first_mask, source)
+    for (name, _), (frame, mask) in zip(named, followed):
+        yield name, frame, mask
+
+
+def check_height(height: int | None):
+    """Raise BadInput, naming the flag, where a working height is less than one cell of the map."""
+    if height is not None and height < STRIDE:
+        raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
+
+
+def load_segmenter(checkpoint, memory=None, height=None, device=None) -> VideoSegmenter:
+    """A VideoSegmenter of a checkpoint, as the commands make it; arguments as of `segment`.
+
+    The memory is the checkpoint's own if not given; another one is named on stderr. Raises BadInput
+    on a checkpoint, memory, height or device that cannot be used.
+    """
+    check_height(height)
+    model = load_model(checkpoint, device=pick_device(device))
+    own = model.config.memory
+    if memory is not None and name_of(memory) != own:
+        note = f"note: {checkpoint} was trained with the memory {own}, this is {memory}"
+        print(note, file=sys.stderr)
+    return VideoSegmenter(model, memory, height=height)
+
+
 def segment(
     frames: Path,
     mask: Path,
     out: Path,
     checkpoint: str = "mini",
-    memory: Literal["gc", "stm", "stm-linear", "pam"] = "gc",
+    memory: str | None = None,
     height: int | None = None,
+    device: str | None = None,
 ):
     """Segment a video from its first mask; write one palette PNG per frame.
 
@@ -212,29 +274,22 @@ def segment(
         mask: PNG with the object ids of the first frame.
         out: folder for the masks.
         checkpoint: a shipped network's name, or a safetensors file.
-        memory: which memory the network uses.
-        height: height in pixels at which the network works; Config.height if not given, or the
-            frames' own where that is less.
+        memory: gc, stm, stm-linear, pam, or module:Class of your own; the one that the network was
+            trained with if not given.
+        height: height in pixels at which the network works; the checkpoint's own if not given, or
+            the frames' where that is less.
+        device: cuda, mps or cpu; the best there is if not given.
     """
     from tqdm import tqdm
 
-    if height is not None and height < STRIDE:
-        raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
-    segmenter = VideoSegmenter(load_model(checkpoint), memory, height=height)
-    labels = read_mask(mask)
-    if object_ids(labels) == []:
-        labels = (labels == VOID).astype(np.uint8)  # a black and white mask: white is the object
+    segmenter = load_segmenter(checkpoint, memory, height, device)
+    first_mask = read_first_mask(mask)
     make_folder(out)
-    for index, (name, frame) in enumerate(tqdm(video_frames(frames), unit="frame")):
-        try:
-            if index == 0:
-                segmenter.start(frame, labels)
-            else:
-                labels = segmenter.step(frame)
-        except BadInput as error:
-            raise BadInput(f"{mask if index == 0 else frames}: {error}") from error
+    count = 0
+    for name, _, labels in tqdm(follow_source(segmenter, frames, first_mask), unit="frame"):
         write_mask(out / f"{name}.png", labels)
-    print(f"{index + 1} masks in {out}")
+        count += 1
+    print(f"{count} masks in {out}")
 
 
 if __name__ == "__main__":

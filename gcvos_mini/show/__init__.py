@@ -1,0 +1,1 @@
+"""All that draws, or needs Jupyter; nothing outside this folder does."""

@@ -1,0 +1,110 @@
+"""Your own video under a widget: run it, stop, go on, save what is there (notebook 10).
+
+    runner = VideoRunner(load_model("mini"), "holiday.mp4", painter.mask, "holiday-masks")
+
+stream.py does the work; here it is drawn, and given buttons.
+"""
+
+import itertools
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from gcvos_mini.davis import read_mask
+from gcvos_mini.errors import BadInput
+from gcvos_mini.segment import VideoSegmenter, video_frames
+from gcvos_mini.show import render
+from gcvos_mini.show.explore import Runner
+from gcvos_mini.show.paint import canvas_picture, fitted
+from gcvos_mini.stream import export_gif, export_video, length_and_rate, stream
+
+SHORT = "only {} of the {} frames that the source states could be read"
+
+
+def overlays(source, folder, frames):
+    """Yield the first `frames` frames under their masks, uint8 (H, W, 3), one at a time.
+
+    Only so many: an earlier run may have left masks of later frames in the folder. Raises BadInput
+    where a mask is missing.
+    """
+    for name, frame in itertools.islice(video_frames(source), frames):
+        yield render.overlay(frame, read_mask(Path(folder) / f"{name}.png"))
+
+
+def sheet(source, folder, frames, count=6):
+    """The run on paper: `count` frames spread over the first `frames`, uint8 (h, w, 3)."""
+    at = render.spread(frames, count)
+    images = [image for t, image in enumerate(overlays(source, folder, frames)) if t in at]
+    return render.contact_sheet(images, 3, [f"frame {t}" for t in at])
+
+
+class VideoRunner(Runner):
+    """Segment a video while you watch, stop, go on, export.
+
+    network: from load_model; source: a video file or a folder of frames; first_mask: uint8 (H, W)
+    of object ids; folder: where the masks go. "run" starts and stops, "again" goes back to the
+    first frame. `notices` are the lines said so far; `last` is the newest Step.
+    """
+
+    def __init__(self, network, source, first_mask, folder, memory=None, height=None):
+        self.source, self.folder = Path(source), Path(folder)
+        self.length, self.rate = length_and_rate(source)
+        segmenter = VideoSegmenter(network, memory, height=height)
+        self.make = lambda: stream(segmenter, source, first_mask, folder)
+        super().__init__(self.length)
+        self.video = widgets.Button(description="save video", icon="film")
+        self.gif = widgets.Button(description="save GIF", icon="image")
+        self.said = widgets.HTML()
+        self.video.on_click(self.save_video)
+        self.gif.on_click(self.save_gif)
+        exports = widgets.HBox([self.video, self.gif])
+        self.children = [self.controls, self.image, self.said, exports]
+        self.layout.align_items = "flex-start"  # the picture at its own size, not stretched
+        self.restart()
+
+    def restart(self, button=None):
+        """Back to the first frame, with an empty memory; the first mask is shown."""
+        self.steps, self.notices = self.make(), []
+        self.advance()
+
+    def advance(self):
+        """Segment one more frame, save and show it. False at the end of the video."""
+        step = next(self.steps, None)
+        if step is None:
+            done = self.last.index + 1
+            if done < self.length and self.notices[-1:] != [SHORT.format(done, self.length)]:
+                self.notices.append(SHORT.format(done, self.length))
+            self.said.value = "<br>".join(self.notices)
+            return False
+        self.last = step
+        self.notices += step.notices
+        self.image.value = render.to_jpeg(canvas_picture(fitted(step.frame), step.mask))
+        self.progress.value = step.index + 1
+        self.label.value = f"frame {step.index}, {step.index + 1} of {self.length} done"
+        self.said.value = "<br>".join(self.notices)
+        return True
+
+    def save_video(self, button=None):
+        """Write what is segmented so far as an MP4 file beside the masks' folder; its path."""
+        return self._export(export_video, ".mp4")
+
+    def save_gif(self, button=None):
+        """Write what is segmented so far as a GIF beside the masks' folder; its path."""
+        return self._export(export_gif, ".gif")
+
+    def _export(self, export, ending):
+        path = self.folder.with_name(f"{self.folder.name}-overlay{ending}")
+        done = self.last.index + 1
+        try:
+            if path.resolve() == self.source.resolve():
+                raise BadInput(f"{path}: is the source; name another folder for the masks")
+            export(path, overlays(self.source, self.folder, done), self.rate)
+        except BadInput as error:
+            self.label.value = f"not saved: {error}"
+            raise
+        self.label.value = f"{done} frames saved in {path}"
+        return path
+
+    def picture(self):
+        """The runner on paper: a contact sheet of what is segmented so far, uint8 (h, w, 3)."""
+        return sheet(self.source, self.folder, self.last.index + 1)

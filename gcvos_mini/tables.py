@@ -1,0 +1,7 @@
+"""Markdown tables, as every command prints them."""
+
+
+def markdown(header, rows) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
