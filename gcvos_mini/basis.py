@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from gcvos_mini.clips import year_of
@@ -22,14 +23,14 @@ from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.keymaps import selectivity, written_keys
-from gcvos_mini.network import load_model, save_model
+from gcvos_mini.network import Network, load_model, save_model
 from gcvos_mini.tables import markdown
 
 FLOOR = 0.1  # strength, as a share of the mean, below which dark is dark enough: log 0 has no end
 STEPS = 200  # of L-BFGS, which needs fewer
 
 
-def rotate(network, rotation):
+def rotate(network: Network, rotation: np.ndarray | Tensor) -> Network:
     """A copy of the network with keys and queries R k and R q; its masks are the same, to rounding.
 
     rotation: R, (C_key, C_key), orthogonal, so that lengths and angles of keys stay too and every
@@ -38,7 +39,7 @@ def rotate(network, rotation):
     """
     if network.config.normalization == "softmax":
         raise ValueError("normalization 'softmax': its masks depend on the basis of the keys")
-    rotation = torch.as_tensor(rotation).double()
+    rotation = torch.as_tensor(rotation).cpu().double()  # mps has no float64
     size = network.config.key_dim
     if rotation.shape != (size, size):
         raise ValueError(f"rotation {tuple(rotation.shape)}: want ({size}, {size})")
@@ -47,13 +48,13 @@ def rotate(network, rotation):
     rotated = copy.deepcopy(network)
     with torch.no_grad():
         for head in (rotated.key, rotated.query):
-            weight = torch.einsum("ij,jcyx->icyx", rotation, head.weight.double())
+            weight = torch.einsum("ij,jcyx->icyx", rotation, head.weight.cpu().double())
             head.weight.copy_(weight)  # (C_key, C, 3, 3)
-            head.bias.copy_(rotation @ head.bias.double())
+            head.bias.copy_(rotation @ head.bias.cpu().double())
     return rotated
 
 
-def strongest_direction(cells, inside, weight):
+def strongest_direction(cells: Tensor, inside: Tensor, weight: Tensor) -> Tensor:
     """The unit vector a (C,) whose strength |a . k| best tells the cells inside from the others.
 
     A logistic regression on one feature, the logarithm of (a . k)^2, in which a is learned too.
@@ -84,12 +85,12 @@ def strongest_direction(cells, inside, weight):
     return F.normalize(whiten @ a.detach(), dim=0)
 
 
-def complement(directions):
-    """An orthonormal basis (C - m, C) of what is orthogonal to m directions (m, C)."""
+def complement(directions: Tensor) -> Tensor:
+    """An orthonormal basis (C - m, C) of what is orthogonal to m independent directions (m, C)."""
     return torch.linalg.svd(directions, full_matrices=True)[2][len(directions) :]
 
 
-def object_rotation(cells, inside, weight):
+def object_rotation(cells: Tensor, inside: Tensor, weight: Tensor) -> Tensor:
     """A rotation (C, C) that makes the first channel the object's and the last one the rest's.
 
     Between them are the principal axes of what is left, the most varied first. Arguments as of
@@ -104,7 +105,7 @@ def object_rotation(cells, inside, weight):
     return torch.cat([on, axes @ others, off])
 
 
-def stack_cells(keys):
+def stack_cells(keys: list[tuple[np.ndarray, np.ndarray]]) -> list[Tensor]:
     """[cells (n, C), inside (n,), weight (n,)] of [(key (C, h, w), cells bool (h, w))].
 
     Every map counts the same, half of it the object, however small. Maps that are all object or

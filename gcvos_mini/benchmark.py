@@ -21,17 +21,17 @@ import torch
 from tqdm import tqdm
 
 from gcvos_mini import complexity
-from gcvos_mini.config import MINI, PAPER, STRIDE
-from gcvos_mini.davis import load_split, read_sequence_mask, write_mask
+from gcvos_mini.config import MINI, PAPER, STRIDE, Config
+from gcvos_mini.davis import Sequence, load_split, read_sequence_mask, write_mask
 from gcvos_mini.device import pick_device
 from gcvos_mini.equality import clock, live_swap
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.keymaps import extremes, key_scores
-from gcvos_mini.memory import MEMORIES, make_memory, name_of
+from gcvos_mini.memory import MEMORIES, Choice, make_memory, name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
-from gcvos_mini.segment import follow, load_segmenter
+from gcvos_mini.segment import VideoSegmenter, follow, load_segmenter
 from gcvos_mini.tables import markdown
 from gcvos_mini.toy import VAL, clip_frames, width_of
 
@@ -40,7 +40,7 @@ ALL = tuple(MEMORIES)
 
 @dataclass(frozen=True)
 class Cost:
-    """What one more frame costs a memory that then holds `frames` of them."""
+    """What one more frame of one object costs a memory that then holds `frames` of them."""
 
     name: str
     frames: int
@@ -49,13 +49,18 @@ class Cost:
     operations: int  # multiply-accumulates of write and read
 
 
-def memory_costs(config, size, frames, runs=5, memories=ALL, device="cpu"):
-    """Costs of write and read of the T-th frame, for each T in `frames` and each memory: [Cost].
+def memory_costs(
+    config: Config,
+    size: tuple[int, int],
+    frames: tuple[int, ...],
+    runs: int = 5,
+    memories: tuple[Choice, ...] = ALL,
+    device: str | torch.device = "cpu",
+) -> list[Cost]:
+    """Costs of write and read of the T-th frame, for each T in `frames` and each memory.
 
-    config: a network's, for the channels and for what the memories take from it; size: (height,
-    width) of the feature map. The memories take turns in every run, so each finds the caches as
-    another left them. Features are random normal, the same for every memory. What a memory costs
-    is asked of the memory itself.
+    config: of a network; size: (h, w) of its feature map. Memories take turns in every run, so each
+    finds the caches as another left them. Features are random normal, of one object, equal for all.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -89,7 +94,7 @@ def memory_costs(config, size, frames, runs=5, memories=ALL, device="cpu"):
     return costs
 
 
-def at_least(minimum, **flags):
+def at_least(minimum: int, **flags: int) -> None:
     """Raise BadInput, naming the flag, where a number is below the minimum."""
     for flag, value in flags.items():
         if value < minimum:
@@ -132,13 +137,13 @@ def benchmark_memory(
     print("\n".join(tables))
 
 
-def check_memories(memories):
+def check_memories(memories: tuple[str, ...]) -> None:
     """Raise BadInput where none is given."""
     if not memories:
         raise BadInput(f"--memory: missing; give at least one of {', '.join(ALL)}")
 
 
-def cost_table(costs):
+def cost_table(costs: list[Cost]) -> str:
     """[Cost] as Markdown, with ratios to the first memory at the same number of frames."""
     base = {cost.frames: cost for cost in costs if cost.name == costs[0].name}
     ratio = f"/ {costs[0].name}"
@@ -167,9 +172,7 @@ def benchmark_segment(
     memory: tuple[str, ...] = ALL,
     device: str | None = None,
 ) -> None:
-    """Frames per second of one network with several memories, swapped live, as Markdown.
-
-    Ratios are to the first memory.
+    """Frames per second of one network with each memory, and ratios to the first, as Markdown.
 
     Args:
         clip: an embedded clip.
@@ -287,7 +290,7 @@ def benchmark_length(
     print(markdown(("clip", f"first {head}", "all", "difference", *fifths), rows))
 
 
-def scores_along(segmenter, clip, frames):
+def scores_along(segmenter: VideoSegmenter, clip: str, frames: int) -> np.ndarray:
     """J&F (T - 2,) of every frame of an embedded clip but the first and the last, over objects."""
     images, truths = itertools.tee(clip_frames(clip, frames=frames))
     first_mask = next(clip_frames(clip, frames=1))[1]
@@ -299,7 +302,7 @@ def scores_along(segmenter, clip, frames):
     return np.array(scores[1:-1])
 
 
-def as_2017(sequences, year, masks, folder):
+def as_2017(sequences: list[Sequence], year: int, masks: Path, folder: Path) -> None:
     """Copy truth and predictions of [Sequence] to folder, in the form of DAVIS 2017.
 
     The official evaluator wants ids in place of 2016's 255, and takes the length of a sequence from
@@ -318,7 +321,7 @@ def as_2017(sequences, year, masks, folder):
                 write_mask(folder / "masks" / own, read_sequence_mask(masks / own, year))
 
 
-def import_official(folder):
+def import_official(folder: Path) -> type:
     """The official evaluator's class, from a checkout. Raises BadInput where it is none."""
     sys.path.insert(0, str(folder))
     try:
@@ -377,7 +380,8 @@ def benchmark_evaluate(
     print(markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
 
 
-def main():
+def main() -> None:
+    """The command line: one subcommand for each table."""
     import tyro
 
     commands = {

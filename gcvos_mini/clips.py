@@ -7,15 +7,21 @@ run depends on the seed and i alone, so a run that is resumed sees what it would
 Notebook 06 shows them.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.random import Generator
+from torch import Tensor
 
+from gcvos_mini.config import Stage
 from gcvos_mini.davis import (
     FRAME_SUFFIXES,
+    Sequence,
     check_same_size,
     find_resolution,
     list_files,
@@ -41,7 +47,7 @@ class Still:
     year: int
 
 
-def find_stills(folder):
+def find_stills(folder: Path | str) -> list[Still]:
     """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png. Raises BadInput if none."""
     folder = Path(folder)
     images = list_files(folder / "images", FRAME_SUFFIXES)
@@ -52,10 +58,13 @@ def find_stills(folder):
     return stills
 
 
-def find_data(folders, split="train", without=()):
-    """(stills, videos) in folders of stills or in DAVIS layout, but the sequences of these names.
+def find_data(
+    folders: Iterable[Path | str], split: str = "train", without: Collection[str] = ()
+) -> tuple[list[Still], list[list[Still]]]:
+    """(stills, videos) in folders of stills or in DAVIS layout, sequences in `without` left out.
 
-    Every annotated video frame also serves as a still. Raises BadInput on a folder of neither kind.
+    A video is its annotated frames in time order; each of them also serves as a still. Raises
+    BadInput on a folder of neither kind.
     """
     stills, videos = [], []
     for folder in map(Path, folders):
@@ -81,7 +90,7 @@ def find_data(folders, split="train", without=()):
     return stills, videos
 
 
-def year_of(folder):
+def year_of(folder: Path) -> int:
     """The year by whose rules the masks of a folder in DAVIS layout are read.
 
     2017, one number for each object, where it has any split of that year; else 2016, one object.
@@ -89,10 +98,10 @@ def year_of(folder):
     return 2017 if any((folder / "ImageSets" / "2017").glob("*.txt")) else 2016
 
 
-def held_out(folders, names):
+def held_out(folders: Collection[Path | str], names: Iterable[str]) -> list[tuple[Sequence, int]]:
     """[(Sequence, year)] of the sequences of these names, in any folder that has them.
 
-    Raises BadInput on a name that no folder has.
+    Raises BadInput on a name that no folder has, or a sequence of one mask: nothing to score.
     """
     found = []
     for name in names:
@@ -111,25 +120,26 @@ def held_out(folders, names):
     return found
 
 
-def read_pair(still):
-    """Image (H, W, 3) and object ids (H, W). Raises BadInput where their sizes differ."""
+def read_pair(still: Still) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) and object ids (H, W), uint8. Raises BadInput where their sizes differ."""
     image, labels = read_frame(still.image), read_sequence_mask(still.mask, still.year)
     check_same_size(image, still.image, labels, still.mask)
     return image, labels
 
 
-def center(mask):
-    """(x, y) of the object's centre in a mask (H, W), or of the image's where it is empty."""
+def center(mask: np.ndarray) -> np.ndarray:
+    """(x, y) in pixels of an object's centre in its mask (H, W), or of the image's if empty."""
     y, x = np.nonzero(mask)
     if len(x) == 0:
         return np.array(mask.shape[::-1]) / 2
     return np.array([x.mean(), y.mean()])
 
 
-def random_affine(rng, stage, mask):
+def random_affine(rng: Generator, stage: Stage, mask: np.ndarray) -> np.ndarray:
     """A 2x3 matrix from crop pixels to pixels of the source, whose object mask (H, W) it centres.
 
-    At scale 1 the crop spans the source's short side; the centre moves by up to a quarter of it.
+    Section 3.3's rotation, scaling and random cropping. At scale 1 the crop spans the source's
+    short side; the centre moves by up to a quarter of it.
     """
     span = min(mask.shape)
     angle = rng.uniform(-stage.rotation, stage.rotation)
@@ -139,9 +149,10 @@ def random_affine(rng, stage, mask):
     return matrix
 
 
-def thin_plate_spline(rng, size, strength, points=4):
+def thin_plate_spline(rng: Generator, size: int, strength: float, points: int = 4) -> np.ndarray:
     """A smooth random displacement (S, S, 2) in pixels that moves points x points control points.
 
+    strength: the most that one moves along x or y, as a share of the size S.
     The thin-plate spline is the surface through the moved points that bends least:
     f(p) = a0 + a.p + sum_i w_i U(|p - c_i|), U(r) = r^2 log r^2 (Bookstein 1989).
     """
@@ -164,14 +175,19 @@ def thin_plate_spline(rng, size, strength, points=4):
     return cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR) * size
 
 
-def source_positions(matrix, size, displacement=0):
-    """Where each crop pixel looks in the source, (S, S, 2) in pixels."""
+def source_positions(
+    matrix: np.ndarray, size: int, displacement: np.ndarray | int = 0
+) -> np.ndarray:
+    """Where each crop pixel looks in the source, float32 (S, S, 2), (x, y) in pixels.
+
+    matrix: of `random_affine`; displacement: of `thin_plate_spline`, in the crop, before it.
+    """
     x, y = np.meshgrid(np.arange(size), np.arange(size))
     crop = np.stack([x, y], axis=-1) + displacement  # (S, S, 2)
     return (crop @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-def sample(image, labels, positions):
+def sample(image: np.ndarray, labels: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
     """Image (H, W, 3) and ids (H, W) at positions (S, S, 2), both mirrored beyond the source.
 
     An object's mirror image is the object too: left unmarked, it would teach that nothing is.
@@ -182,27 +198,27 @@ def sample(image, labels, positions):
     ]
 
 
-def renumber(labels, ids):
-    """Labels with ids[0] as 1, ids[1] as 2 and so on; the rest is background."""
+def renumber(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Labels uint8 (H, W) with ids[0] as 1, ids[1] as 2 and so on; the rest is background."""
     table = np.zeros(256, np.uint8)
     table[ids] = np.arange(1, len(ids) + 1)
     return table[labels]
 
 
-def jitter(rng, frame, strength):
-    """Change brightness and contrast of uint8 (S, S, 3) by up to +-strength."""
+def jitter(rng: Generator, frame: np.ndarray, strength: float) -> np.ndarray:
+    """Change brightness and contrast of uint8 (S, S, 3), each by up to +-strength (0.1 is 10 %)."""
     gain, shift = 1 + rng.uniform(-strength, strength, 2)
     return np.clip(frame * gain + 255 * (shift - 1), 0, 255).astype(np.uint8)
 
 
-def tint(rng, strength):
-    """A colour change, 3x3: hue turned by up to +-strength half turns, saturation scaled alike."""
+def tint(rng: Generator, strength: float) -> np.ndarray:
+    """A colour matrix (3, 3): hue turned by up to +-strength half turns, saturation scaled too."""
     grey = np.full((3, 3), 1 / 3)  # RGB -> its mean, three times
     turn = cv2.Rodrigues(np.full(3, np.pi * rng.uniform(-strength, strength) / np.sqrt(3)))[0]
     return grey + (1 + rng.uniform(-strength, strength)) * turn @ (np.eye(3) - grey)
 
 
-def choose(rng, things):
+def choose(rng: Generator, things: list[Any]) -> Any:
     """One of a list, all as likely."""
     return things[rng.integers(len(things))]
 
@@ -213,7 +229,14 @@ class TrainingClips(torch.utils.data.Dataset):
     Raises BadInput where the stage needs videos or stills that the folders lack.
     """
 
-    def __init__(self, stage, folders, total, seed=0, without=()):
+    def __init__(
+        self,
+        stage: Stage,
+        folders: Collection[Path | str],
+        total: int,
+        seed: int = 0,
+        without: Collection[str] = (),
+    ):
         self.stage, self.total, self.seed = stage, total, seed
         groups = [[folder] for folder in folders] if stage.folders_alike else [folders]
         found = [find_data(group, without=without) for group in groups]
@@ -229,11 +252,14 @@ class TrainingClips(torch.utils.data.Dataset):
         if not self.stills:
             raise BadInput(f"{names}: no training image")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.total
 
-    def __getitem__(self, index):
-        """Clip `index`: frames (T, 3, S, S), masks (T, 1, S, S), float32."""
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Clip `index`: frames (T, 3, S, S) in [0, 1], masks (T, O, S, S) of 0 and 1, float32.
+
+        Raises BadInput where a hundred draws show no object, or a file cannot be read.
+        """
         rng = np.random.default_rng([self.seed, index])
         progress = index / self.total
         start, end = self.stage.stills
@@ -259,9 +285,10 @@ class TrainingClips(torch.utils.data.Dataset):
         frames = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy()).float() / 255
         return frames, torch.from_numpy(masks).float()
 
-    def from_still(self, rng, progress):
+    def from_still(self, rng: Generator, progress: float) -> tuple[list, list]:
         """Move one still by affine and spline, or paste its object on another that moves too.
 
+        T frames uint8 (S, S, 3) and T maps of ids (S, S); section 3.3, "Pre-training on images".
         The other's objects then have masks of their own, or are bystanders: background that looks
         like an object, from the same folder so that it may be of the same kind.
         """
@@ -286,8 +313,12 @@ class TrainingClips(torch.utils.data.Dataset):
             ids.append(now)
         return frames, ids
 
-    def from_video(self, rng, progress):
-        """Frames of one video in time order, all under the same affine; the interval grows."""
+    def from_video(self, rng: Generator, progress: float) -> list[list]:
+        """Frames of one video in time order, all under the same affine, given as by from_still.
+
+        Section 3.3, "Fine-tuning on videos". The longest interval grows in the first half of the
+        run; progress: how much of it is done, 0 to 1.
+        """
         video = choose(rng, choose(rng, self.videos))
         shortest, longest = self.stage.interval
         longest = round(shortest + (longest - shortest) * min(1, 2 * progress))

@@ -49,16 +49,26 @@ VARIANTS = {
 }
 
 
-def variant_of(name) -> Variant:
+def variant_of(name: str) -> Variant:
     """The row of VARIANTS of this name, or the base with the memory of this name."""
     return VARIANTS.get(name) or Variant(f"memory {name}", memory=name)
 
 
-def train_and_score(name, seed, data, out, steps, base: Config = BASE, stage="embedded", on=None):
+def train_and_score(
+    name: str,
+    seed: int,
+    data: Path,
+    out: Path,
+    steps: int,
+    base: Config = BASE,
+    stage: str = "embedded",
+    on: str | None = None,
+) -> dict:
     """Train one variant and score it; writes out/NAME-SEED/result.json, and returns what it holds.
 
-    on: the device. The scores of STM's memory are given twice: with every frame written, and with
-    every fifth.
+    stage: of base.stages; on: the device. STM's memory is scored twice: with every frame written,
+    and with every fifth. Scores are in [0, 1]; "state_MiB" is one object's memory at the end.
+    Raises BadInput where the folder holds a run with other settings.
     """
     variant, folder = variant_of(name), out / f"{name.replace(':', '.')}-{seed}"
     config = replace(base, memory=variant.memory, **variant.config)
@@ -89,7 +99,7 @@ def train_and_score(name, seed, data, out, steps, base: Config = BASE, stage="em
     return json.loads(json.dumps(result))
 
 
-def table(results):
+def table(results: list[dict]) -> str:
     """Results of all seeds as a Markdown table, one row for each variant and way of writing."""
     rows = []
     for name in dict.fromkeys(result["variant"] for result in results):
@@ -115,7 +125,7 @@ def compare(
     memory: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1),
     device: str | None = None,
-):
+) -> None:
     """Train and score variants of MINI on the embedded clips; print a table, write results.json.
 
     Args:

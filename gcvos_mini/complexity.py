@@ -18,63 +18,93 @@ The paper swaps C_M and C_N between sections; here key_dim is 128 and value_dim 
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from gcvos_mini.config import PAPER, STRIDE
+from gcvos_mini.config import PAPER, STRIDE, Config
+from gcvos_mini.memory import Memory
 from gcvos_mini.network import Network
 from gcvos_mini.tables import markdown
 
 MIB = 2**20
+Count = int | np.ndarray  # one size, or an array of them: the formulas take both
 
 
-def map_size(height, width, stride=STRIDE):
+def map_size(height: int, width: int, stride: int = STRIDE) -> tuple[int, int]:
     """Size (h, w) of the feature map of an input of height x width pixels, padded to the stride."""
     return math.ceil(height / stride), math.ceil(width / stride)
 
 
-# Operations are multiply-accumulates: (a, b) @ (b, c) is a * b * c of them.
+# Operations are multiply-accumulates: (a, b) @ (b, c) is a * b * c of them. All counts are of one
+# object; height and width are those of the feature map, N = height * width, T = frames.
 
 
-def stm_read_operations(height, width, frames, key_dim=128, value_dim=512):
-    """Multiply-accumulates of (q k^T) v over `frames` stored frames. The softmax is not counted."""
+def stm_read_operations(
+    height: Count, width: Count, frames: Count, key_dim: int = 128, value_dim: int = 512
+) -> Count:
+    """Multiply-accumulates of (q k^T) v over `frames` stored frames, the softmax not counted.
+
+    Table 1, rows STM; section 3.1.3 names the second product alone.
+    """
     pixels = height * width
     logits = pixels * key_dim * (pixels * frames)  # (N, C_key) @ (C_key, N T)
     read = pixels * (pixels * frames) * value_dim  # (N, N T) @ (N T, C_value)
     return logits + read
 
 
-def gc_write_operations(height, width, key_dim=128, value_dim=512):
+def gc_write_operations(
+    height: Count, width: Count, key_dim: int = 128, value_dim: int = 512
+) -> Count:
     """Multiply-accumulates of eq. 1, k^T v, for one frame."""
     return key_dim * (height * width) * value_dim  # (C_key, N) @ (N, C_value)
 
 
-def gc_read_operations(height, width, key_dim=128, value_dim=512):
-    """Multiply-accumulates of eq. 3, q G, for one frame."""
+def gc_read_operations(
+    height: Count, width: Count, key_dim: int = 128, value_dim: int = 512
+) -> Count:
+    """Multiply-accumulates of eq. 3, q G, for one frame: C_M C_N H W of section 3.1.3; Table 1."""
     return (height * width) * key_dim * value_dim  # (N, C_key) @ (C_key, C_value)
 
 
-def stm_read_bytes(height, width, frames, key_dim=128, value_dim=512, dtype_bytes=4):
-    """Bytes alive in the STM read: query, and keys, values, logits, softmax weights per frame."""
+def stm_read_bytes(
+    height: Count,
+    width: Count,
+    frames: Count,
+    key_dim: int = 128,
+    value_dim: int = 512,
+    dtype_bytes: int = 4,
+) -> Count:
+    """Bytes alive in the STM read: query, and keys, values, logits, softmax weights per frame.
+
+    Table 1, rows STM.
+    """
     pixels = height * width
     per_frame = pixels * (key_dim + value_dim) + 2 * pixels * pixels
     return (pixels * key_dim + frames * per_frame) * dtype_bytes
 
 
-def gc_write_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
+def gc_write_bytes(
+    height: Count, width: Count, key_dim: int = 128, value_dim: int = 512, dtype_bytes: int = 4
+) -> Count:
     """Bytes alive in the GC write: key and value of one frame, its context and the running mean."""
     pixels = height * width
     return (pixels * (key_dim + value_dim) + 2 * key_dim * value_dim) * dtype_bytes
 
 
-def gc_read_bytes(height, width, key_dim=128, value_dim=512, dtype_bytes=4):
-    """Bytes alive in the GC read: the query and the context, whatever the number of frames."""
+def gc_read_bytes(
+    height: Count, width: Count, key_dim: int = 128, value_dim: int = 512, dtype_bytes: int = 4
+) -> Count:
+    """Bytes alive in the GC read: the query and the context, however many frames (Table 1)."""
     return (height * width * key_dim + key_dim * value_dim) * dtype_bytes
 
 
-def counted_operations(height, width, frames, key_dim, value_dim):
+def counted_operations(
+    height: Count, width: Count, frames: Count, key_dim: int, value_dim: int
+) -> tuple[Count, Count]:
     """Multiply-accumulates of (q (k^T v), (q k^T) v), all T frames at once: T writes, one read."""
     write = gc_write_operations(height, width, key_dim, value_dim)
     read = gc_read_operations(height, width, key_dim, value_dim)
@@ -82,15 +112,17 @@ def counted_operations(height, width, frames, key_dim, value_dim):
     return frames * write + read, similarity
 
 
-def counted_bytes(height, width, frames, key_dim, value_dim, dtype_bytes):
-    """Most bytes alive, (write or read of the context; STM's read), as in py."""
+def counted_bytes(
+    height: Count, width: Count, frames: Count, key_dim: int, value_dim: int, dtype_bytes: int
+) -> tuple[Count, Count]:
+    """Most bytes alive at once: (in a write or a read of the context, in STM's read)."""
     dims = key_dim, value_dim, dtype_bytes
     write = gc_write_bytes(height, width, *dims)
     read = gc_read_bytes(height, width, *dims)
     return np.maximum(write, read), stm_read_bytes(height, width, frames, *dims)
 
 
-def operations_of(memory, key, value, query) -> int:
+def operations_of(memory: Memory, key: Tensor, value: Tensor, query: Tensor) -> int:
     """Multiply-accumulates of one write and one read of any memory, counted while it does them.
 
     key, query (B, C_key, H, W), value (B, C_value, H, W). The memory holds the frame afterwards.
@@ -102,11 +134,11 @@ def operations_of(memory, key, value, query) -> int:
     return counter.get_total_flops() // 2  # a multiply-accumulate is two operations
 
 
-def break_even_frames(height, width, key_dim=128, value_dim=512):
+def break_even_frames(height: int, width: int, key_dim: int = 128, value_dim: int = 512) -> float:
     """T (real) at which q (k^T v) costs as much as (q k^T) v, all T frames multiplied at once.
 
     q (k^T v) is T writes and one read. Above this T it is the cheaper order; infinity means
-    never: the map is so small that a frame's context costs more than its correlation.
+    never: the map is so small that a frame's context costs more than its correlation. Notebook 04.
     """
     pixels = height * width
     context = key_dim * value_dim  # operations per pixel, of one write or one read
@@ -114,7 +146,9 @@ def break_even_frames(height, width, key_dim=128, value_dim=512):
     return context / saved_per_frame if saved_per_frame > 0 else math.inf
 
 
-def break_even_frames_running(height, width, key_dim=128, value_dim=512):
+def break_even_frames_running(
+    height: int, width: int, key_dim: int = 128, value_dim: int = 512
+) -> float:
     """T (real) at which one write and one read of the running context (eq. 2) equal an STM read.
 
     This is what each new frame of a video costs, since old frames are never multiplied again.
@@ -125,7 +159,9 @@ def break_even_frames_running(height, width, key_dim=128, value_dim=512):
     return (write + read) / per_frame
 
 
-def break_even_frames_kept(height, width, key_dim=128, value_dim=512):
+def break_even_frames_kept(
+    height: int, width: int, key_dim: int = 128, value_dim: int = 512
+) -> float:
     """T (real) at which the stored keys and values fill as many bytes as the running context.
 
     T N (C_key + C_value) = C_key C_value, in one dtype. With `break_even_frames`, in operations:
@@ -134,7 +170,9 @@ def break_even_frames_kept(height, width, key_dim=128, value_dim=512):
     return key_dim * value_dim / (height * width * (key_dim + value_dim))
 
 
-def break_even_frames_alive(height, width, key_dim=128, value_dim=512):
+def break_even_frames_alive(
+    height: int, width: int, key_dim: int = 128, value_dim: int = 512
+) -> float:
     """T (real) at which `stm_read_bytes` equals `gc_read_bytes`; the query is in both."""
     pixels = height * width
     return key_dim * value_dim / (pixels * (key_dim + value_dim) + 2 * pixels * pixels)
@@ -146,12 +184,22 @@ class Row:
 
     method: str
     frames: int | None
-    operations: int
+    operations: int  # multiply-accumulates
     nbytes: int
 
 
-def table_1(height=384, width=384, frames=(0, 10, 100), key_dim=128, value_dim=512, dtype_bytes=4):
-    """Rows of Table 1 for an input of height x width pixels at stride 16, paper's convention."""
+def table_1(
+    height: int = 384,
+    width: int = 384,
+    frames: Iterable[int] = (0, 10, 100),
+    key_dim: int = 128,
+    value_dim: int = 512,
+    dtype_bytes: int = 4,
+) -> list[Row]:
+    """Rows of Table 1: a read for an input of height x width pixels, counted as the paper does.
+
+    frames: the paper's t, the frames after the first, see above. The last row is the GC's.
+    """
     size = map_size(height, width)
     dims = key_dim, value_dim
     rows = []
@@ -164,15 +212,15 @@ def table_1(height=384, width=384, frames=(0, 10, 100), key_dim=128, value_dim=5
     return rows
 
 
-def parameters(config):
+def parameters(config: Config) -> int:
     """Number of learnt parameters of Network(config), counted on the real modules."""
     with torch.device("meta"):  # shapes without storage
         network = Network(config)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def table_2():
-    """Rows (value_dim, key_dim, parameters) of Table 2, which prints them rounded down to 1 M."""
+def table_2() -> list[tuple[int, int, int]]:
+    """Rows (value_dim, key_dim, parameters) of Table 2, which prints millions, rounded down."""
     configs = [dataclasses.replace(PAPER, key_dim=dim, value_dim=512) for dim in (128, 512)]
     return [(config.value_dim, config.key_dim, parameters(config)) for config in configs]
 

@@ -171,8 +171,11 @@ SMOKE = replace(
 CONFIGS = {config.name: config for config in (SMOKE, MINI, PAPER)}
 
 
-def tier():
-    """The tier the notebooks run in, from GCVOS_TIER: "smoke", "mini" (default) or "paper"."""
+def tier() -> str:
+    """The tier the notebooks run in, from GCVOS_TIER: "smoke", "mini" (default) or "paper".
+
+    Raises BadInput on another.
+    """
     name = os.environ.get("GCVOS_TIER", "mini")
     if name not in CONFIGS:
         raise BadInput(f"GCVOS_TIER={name}: no such tier; choose one of {', '.join(CONFIGS)}")

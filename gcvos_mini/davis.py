@@ -53,7 +53,7 @@ class Sequence:
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error)
 
 
-def read_image(path):
+def read_image(path: Path | str) -> Image.Image:
     """Open and decode a whole file, a PIL image. Raises BadInput, never gives half a picture."""
     path = Path(path)
     try:
@@ -75,10 +75,11 @@ def read_image(path):
     return image
 
 
-def is_whole_png(content):
+def is_whole_png(content: bytes) -> bool:
     """Whether a PNG's bytes agree with their checksums and hold all rows of its picture.
 
     Pillow looks at neither: a changed bit can move an object unseen, missing rows become 0.
+    Raises zlib.error where the compressed rows are damaged.
     """
     chunks, start = {b"IDAT": []}, 8
     while b"IEND" not in chunks:
@@ -97,15 +98,18 @@ def is_whole_png(content):
     return bool(interlaced) or len(pixels) == wanted
 
 
-def read_frame(path):
-    """Read one frame as uint8 (H, W, 3) RGB. Raises BadInput if it does not decode to its end."""
+def read_frame(path: Path | str) -> np.ndarray:
+    """Read one frame as uint8 (H, W, 3) RGB.
+
+    Raises BadInput if it does not decode to its end, or has more than 8 bits per channel.
+    """
     image = read_image(path)
     if image.mode.startswith(("I", "F")):  # PIL would clip 16 bits to 8 without a word
         raise BadInput(f"{path}: more than 8 bits per channel; save it as an 8-bit RGB image")
     return np.array(image.convert("RGB"))
 
 
-def read_mask(path):
+def read_mask(path: Path | str) -> np.ndarray:
     """Read one mask as uint8 (H, W): object ids as stored, 255 = void in DAVIS 2017.
 
     Takes palette, grey, grey with alpha (ignored) and one-bit PNGs; raises BadInput on colour and
@@ -124,17 +128,17 @@ def read_mask(path):
     return np.array(image).astype(np.uint8)
 
 
-def read_sequence_mask(path, year):
+def read_sequence_mask(path: Path | str, year: int) -> np.ndarray:
     """Read one mask as uint8 (H, W) by the rules of its year.
 
     2016 has one object, stored as any non-zero value (the original files use 255): it becomes 1.
-    2017 keeps the ids and 255 = void.
+    2017 keeps the ids and 255 = void. Raises BadInput as read_mask does.
     """
     mask = read_mask(path)
     return (mask > 0).astype(np.uint8) if int(year) == 2016 else mask
 
 
-def read_first_mask(path):
+def read_first_mask(path: Path | str) -> np.ndarray:
     """Read the mask that a video starts from, uint8 (H, W) of object ids; white alone is object 1.
 
     A drawing program's black and white mask holds 255 where the object is, which is void only
@@ -147,8 +151,10 @@ def read_first_mask(path):
     return mask
 
 
-def check_same_size(first, first_path, second, second_path):
-    """Raise BadInput naming both files when two images differ in height or width."""
+def check_same_size(
+    first: np.ndarray, first_path: Path | str, second: np.ndarray, second_path: Path | str
+) -> None:
+    """Raise BadInput naming both files when two images (H, W, ...) differ in height or width."""
     if first.shape[:2] != second.shape[:2]:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (first, second)]
         raise BadInput(
@@ -157,15 +163,15 @@ def check_same_size(first, first_path, second, second_path):
         )
 
 
-def object_ids(mask):
-    """The object ids in a mask, in order: without background (0) and void (255)."""
+def object_ids(mask: np.ndarray) -> list[int]:
+    """The object ids in a mask (H, W), in order: without background (0) and void (255)."""
     return [int(i) for i in np.unique(mask) if i not in (0, VOID)]
 
 
-def read_start(sequence, year):
+def read_start(sequence: Sequence, year: int) -> tuple[np.ndarray, np.ndarray]:
     """First frame uint8 (H, W, 3) and its mask uint8 (H, W): what a segmenter starts from.
 
-    Raises BadInput when the sizes differ or the mask has no object.
+    Raises BadInput when a file cannot be read, the sizes differ or the mask has no object.
     """
     frame_path = sequence.frames[0]
     mask_path = sequence.masks[frame_path.stem]
@@ -175,18 +181,18 @@ def read_start(sequence, year):
     return frame, mask
 
 
-def check_has_object(mask, path):
-    """Raise BadInput when a first mask holds no object."""
+def check_has_object(mask: np.ndarray, path: Path | str) -> None:
+    """Raise BadInput when a first mask (H, W) holds no object: it is empty, or all void."""
     if not object_ids(mask):
         if mask.any():
             raise BadInput(f"{path}: first mask holds only 255, void in year 2017; use year 2016")
         raise BadInput(f"{path}: first mask is empty; mark at least one object in it")
 
 
-def write_mask(path, labels):
+def write_mask(path: Path | str, labels: np.ndarray) -> None:
     """Write labels uint8 (H, W) as a palette PNG in DAVIS colours, whole or not at all.
 
-    Raises BadInput where it cannot be written.
+    Raises BadInput where it cannot be written, ValueError on another shape or dtype.
     """
     labels = np.asarray(labels)
     if labels.dtype != np.uint8 or labels.ndim != 2:
@@ -197,7 +203,7 @@ def write_mask(path, labels):
         image.save(unfinished, format="PNG")
 
 
-def make_folder(path):
+def make_folder(path: Path | str) -> None:
     """Make a folder and those above it. Raises BadInput where a file is in the way, for example."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -206,9 +212,16 @@ def make_folder(path):
         raise BadInput(f"{path}: cannot be made a folder ({reason}); choose another") from error
 
 
-def load_split(root, year=2017, split="val", resolution=None, need_frames=True):
-    """List the sequences of a split: list[Sequence], in the order of the split file.
+def load_split(
+    root: Path | str,
+    year: int = 2017,
+    split: str = "val",
+    resolution: str | None = None,
+    need_frames: bool = True,
+) -> list[Sequence]:
+    """List the sequences of a split, in the order of the split file.
 
+    year, split: which list, ImageSets/<year>/<split>.txt.
     resolution: a folder name such as "480p"; None takes 480p if present, else the only one.
     need_frames: False reads Annotations alone (scoring needs no pictures); frames are then empty.
     Raises BadInput on a missing folder, an unknown split, a sequence without frames, or one
@@ -219,8 +232,13 @@ def load_split(root, year=2017, split="val", resolution=None, need_frames=True):
     return [load_sequence(root, name, resolution, need_frames) for name in names]
 
 
-def find_resolution(root, resolution=None, need_frames=True):
-    """The resolution's folder name: the one asked for, else 480p, else the only one there is."""
+def find_resolution(
+    root: Path | str, resolution: str | None = None, need_frames: bool = True
+) -> str:
+    """The resolution's folder name: the one asked for, else 480p, else the only one there is.
+
+    Raises BadInput where it is not there, or there are several without 480p to choose from.
+    """
     if not Path(root).is_dir():
         raise BadInput(f"{root}: no such folder; give the folder that holds Annotations")
     folder = Path(root) / ("JPEGImages" if need_frames else "Annotations")
@@ -237,8 +255,11 @@ def find_resolution(root, resolution=None, need_frames=True):
     raise BadInput(f"{folder}: {problem}; it has: {', '.join(found) or 'nothing'}")
 
 
-def find_split(root, year, split, resolution):
-    """The split's file: ImageSets/<year>, or the original 2016 form ImageSets/<resolution>."""
+def find_split(root: Path | str, year: int, split: str, resolution: str) -> Path:
+    """The split's file: in ImageSets/<year>, or in ImageSets/<resolution>, 2016's original form.
+
+    Raises BadInput, naming the splits that are there, where it is in neither.
+    """
     folders = [Path(root) / "ImageSets" / str(year)]
     if int(year) == 2016:
         folders.append(Path(root) / "ImageSets" / resolution)
@@ -250,7 +271,7 @@ def find_split(root, year, split, resolution):
     raise BadInput(f"{files[0]}: no such split; there is: {', '.join(splits) or 'none'}")
 
 
-def read_split(file):
+def read_split(file: Path) -> list[str]:
     """Sequence names in a split file, each once, in its order.
 
     Raises BadInput on a file without names, that is not text, or names anything but a folder.
@@ -267,7 +288,7 @@ def read_split(file):
     return list(dict.fromkeys(names))
 
 
-def sequence_name(line, file):
+def sequence_name(line: str, file: Path) -> str:
     """The sequence that a line names. Raises BadInput on what could lead out of the data set."""
     # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
     original = re.match(r"/?JPEGImages/[^/]+/([^/]+)/", line)
@@ -279,7 +300,9 @@ def sequence_name(line, file):
     return name
 
 
-def load_sequence(root, name, resolution, need_frames=True):
+def load_sequence(
+    root: Path | str, name: str, resolution: str, need_frames: bool = True
+) -> Sequence:
     """List the files of one sequence. Raises BadInput as load_split does."""
     masks_folder = Path(root) / "Annotations" / resolution / name
     masks = {p.stem: p for p in list_in_time_order(masks_folder, (".png",))}
@@ -298,7 +321,7 @@ def load_sequence(root, name, resolution, need_frames=True):
     return Sequence(name, tuple(frames), masks)
 
 
-def list_files(folder, suffixes):
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files with these endings, by name; none in no folder. macOS's ._00000.jpg are left out."""
     if not folder.is_dir():
         return []
@@ -306,7 +329,7 @@ def list_files(folder, suffixes):
     return sorted(p for p in files if not p.name.startswith("."))
 
 
-def list_in_time_order(folder, suffixes):
+def list_in_time_order(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files as list_files gives them, one for each moment of a video.
 
     Raises BadInput where two have one stem, or 10.jpg comes before 2.jpg.

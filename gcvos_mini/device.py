@@ -6,7 +6,10 @@ from gcvos_mini.errors import BadInput
 
 
 def there(name: str) -> bool:
-    """Whether this machine and this build of torch have the device."""
+    """Whether this machine and this build of torch have the device.
+
+    Raises RuntimeError on a name that torch does not know.
+    """
     kind = torch.device(name).type
     if kind == "cuda":
         return (torch.device(name).index or 0) < torch.cuda.device_count()

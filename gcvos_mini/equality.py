@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gcvos_mini.complexity import counted_bytes, counted_operations
-from gcvos_mini.memory import make_memory, name_of
+from gcvos_mini.memory import Choice, Memory, make_memory, name_of
 from gcvos_mini.network import Network
 from gcvos_mini.segment import VideoSegmenter, follow
 
@@ -25,10 +26,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
           "float64": torch.float64}  # fmt: skip
 
 
-def clock(device="cpu"):
-    """Seconds now, after all work handed to the device is done."""
-    if torch.device(device).type == "cuda":
+def clock(device: str | torch.device = "cpu") -> float:
+    """Seconds now, after all work handed to the device is done; only differences mean anything."""
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
 
 
@@ -52,19 +56,19 @@ class Setting:
             raise ValueError(f"{self}: want sizes of at least 1, dtype one of {', '.join(DTYPES)}")
 
 
-def context_first(keys, values, query):
+def context_first(keys: Tensor, values: Tensor, query: Tensor) -> Tensor:
     """q (k^T v): keys (T, N, C_key), values (T, N, C_value), query (M, C_key) -> (M, C_value)."""
     k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
     return query @ ((k.T @ v) / len(keys))  # eqs. 1 and 2 for all frames at once, then eq. 3
 
 
-def similarity_first(keys, values, query):
+def similarity_first(keys: Tensor, values: Tensor, query: Tensor) -> Tensor:
     """(q k^T) v, STM's order without its softmax; shapes as in context_first."""
     k, v = keys.flatten(0, 1), values.flatten(0, 1)  # (TN, C)
     return ((query @ k.T) / len(keys)) @ v
 
 
-def features(setting, seed=0):
+def features(setting: Setting, seed: int = 0) -> list[Tensor]:
     """Random normal keys (T, N, C_key), values (T, N, C_value), query (N, C_key), in the dtype."""
     generator = torch.Generator().manual_seed(seed)
     positions, dtype = setting.height * setting.width, DTYPES[setting.dtype]
@@ -77,7 +81,10 @@ def features(setting, seed=0):
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Relative errors (norms), multiply-accumulates and bytes of both bracketings."""
+    """Errors, multiply-accumulates and bytes of both bracketings.
+
+    Errors are norms, as shares of the exact read's; bytes the most that are alive at once.
+    """
 
     context_error: float  # of q (k^T v) against float64
     similarity_error: float  # of (q k^T) v against float64
@@ -88,8 +95,8 @@ class Equivalence:
     similarity_bytes: int
 
 
-def equivalence(setting, seed=0, queries=64):
-    """Both bracketings of the linear read on random features: an Equivalence.
+def equivalence(setting: Setting, seed: int = 0, queries: int = 64) -> Equivalence:
+    """Both bracketings of the linear read on random features: their errors and costs.
 
     The reference is float64, frame by frame, on the features as the dtype has rounded them, so
     that only the arithmetic is judged. (In float64 the reference rounds as much as what it
@@ -111,7 +118,9 @@ def equivalence(setting, seed=0, queries=64):
     )
 
 
-def time_bracketings(setting, seed=0, runs=5, limit=2.0):
+def time_bracketings(
+    setting: Setting, seed: int = 0, runs: int = 5, limit: float = 2.0
+) -> tuple[float, float]:
     """Median seconds of (context first, similarity first), in turns: at most `runs` of each.
 
     No new turn begins after `limit` seconds. The first turn warms up and is left out, unless it
@@ -137,23 +146,23 @@ def time_bracketings(setting, seed=0, runs=5, limit=2.0):
 class Timed:
     """A memory that adds up the seconds its writes and reads take."""
 
-    def __init__(self, memory):
+    def __init__(self, memory: Memory):
         self.memory = memory
         self.seconds = 0.0
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of the memory's state."""
         return self.memory.nbytes
 
-    def write(self, key, value):
-        """Write to the memory, timed."""
+    def write(self, key: Tensor, value: Tensor) -> None:
+        """Write to the memory, timed: key (B, C_key, H, W), value (B, C_value, H, W)."""
         start = clock(key.device)
         self.memory.write(key, value)
         self.seconds += clock(key.device) - start
 
-    def read(self, query):
-        """Read from the memory, timed."""
+    def read(self, query: Tensor) -> Tensor:
+        """Read from the memory, timed: (B, C_key, H, W) -> (B, C_value, H, W)."""
         start = clock(query.device)
         context = self.memory.read(query)
         self.seconds += clock(query.device) - start
@@ -178,7 +187,7 @@ def live_swap(
     network: Network,
     frames: Iterable[np.ndarray],
     first_mask: np.ndarray,
-    memories=("gc", "stm-linear"),
+    memories: Iterable[Choice] = ("gc", "stm-linear"),
     height: int | None = None,
 ) -> Iterator[Swapped]:
     """Run one network with several memories side by side; yield a Swapped per frame.

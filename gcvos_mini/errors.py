@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +13,11 @@ class BadInput(ValueError):
     """Input a person can mend. The message is one line: the file, what is wrong, the fix."""
 
 
-def exit_on_bad_input(main):
-    """Call ``main()``; where input or file system refuse, print one line and exit with status 2."""
+def exit_on_bad_input(main: Callable[[], object]) -> None:
+    """Call ``main()``; where input or file system refuse, print one line and exit with status 2.
+
+    Ctrl-C exits with 130, as a shell reports it.
+    """
     try:
         main()
     except (BadInput, OSError) as error:
@@ -25,7 +29,7 @@ def exit_on_bad_input(main):
 
 
 @contextmanager
-def written_whole(path):
+def written_whole(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to, beside `path`, which it replaces once all is written.
 
     A run that is killed leaves no half-written file. Raises BadInput where `path` cannot be

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import tyro
 from tqdm import tqdm
 
 from gcvos_mini.davis import (
+    Sequence,
     check_has_object,
     check_same_size,
     find_resolution,
@@ -40,19 +42,26 @@ from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
 from gcvos_mini.network import find_weights
-from gcvos_mini.segment import FirstMask, check_height, follow, load_segmenter
+from gcvos_mini.segment import FirstMask, Segmenter, check_height, follow, load_segmenter
 from gcvos_mini.tables import markdown
 
 KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
 
 
-def score_masks(data, year, split, masks_dir, resolution=None, official=False):
+def score_masks(
+    data: Path | str,
+    year: int,
+    split: str,
+    masks_dir: Path | str,
+    resolution: str | None = None,
+    official: bool = False,
+) -> dict:
     """Score masks_dir/<sequence>/<frame>.png against the truth of a split.
 
     Returns {"mean": {KEYS}, "sequences": {name: {KEYS, "frames", "objects": {id: {KEYS}}}},
     "not_scored": [names]}. A sequence of fewer than three masks has none left once the first and
     the last are dropped: it is named on stderr and in "not_scored", and in no mean.
-    official: as the official evaluator does it, see above.
+    official: with the official evaluator's faults, see metrics.statistics and score_sequence.
     Raises BadInput on unusable data, or a prediction that is missing or of another size.
     """
     sequences = load_split(data, year, split, resolution, need_frames=False)
@@ -78,7 +87,7 @@ def score_masks(data, year, split, masks_dir, resolution=None, official=False):
     return summary(sequences, dict(zip([s.name for s in scored], found)))
 
 
-def summary(sequences, scores):
+def summary(sequences: list[Sequence], scores: dict[str, dict]) -> dict:
     """Results as score_masks gives them, of {name: scores}; sequences not in it are not scored."""
     objects = [o for s in scores.values() for o in s["objects"].values()]
     names = [s.name for s in sequences]
@@ -89,8 +98,8 @@ def summary(sequences, scores):
     }
 
 
-def check_predictions(sequence, masks_dir):
-    """Raise BadInput naming the first prediction that is not there."""
+def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
+    """Raise BadInput naming the first prediction of a scored frame that is not there."""
     folder = Path(masks_dir) / sequence.name
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
@@ -102,10 +111,11 @@ def check_predictions(sequence, masks_dir):
             )
 
 
-def score_sequence(sequence, folder, year, official=False):
+def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool = False) -> dict:
     """Scores of one sequence: {KEYS, "frames": number scored, "objects": {id: {KEYS}}}.
 
-    Reads one frame at a time: memory does not grow with the length.
+    Reads one frame at a time: memory does not grow with the length. official: the objects are all
+    numbers up to the largest id. Raises BadInput as score_masks does.
     """
     first, *middle, _last = sorted(sequence.masks)
     first_mask = read_sequence_mask(sequence.masks[first], year)
@@ -129,8 +139,11 @@ def score_sequence(sequence, folder, year, official=False):
     return average(objects.values()) | {"frames": len(middle), "objects": objects}
 
 
-def read_pair(prediction_path, truth_path, year):
-    """Prediction and truth of one frame, uint8 (H, W) each, of the same size or BadInput."""
+def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction and truth of one frame, uint8 (H, W) each.
+
+    Raises BadInput where their sizes differ, or the prediction holds no id but 255.
+    """
     prediction = read_sequence_mask(prediction_path, year)
     truth = read_sequence_mask(truth_path, year)
     check_same_size(prediction, prediction_path, truth, truth_path)
@@ -139,20 +152,20 @@ def read_pair(prediction_path, truth_path, year):
     return prediction, truth
 
 
-def object_scores(j, f, official=False):
+def object_scores(j: np.ndarray, f: np.ndarray, official: bool = False) -> dict[str, float]:
     """Statistics of one object's J (T,) and F (T,): {KEYS}."""
     scores = {f"J_{name}": value for name, value in statistics(j, official).items()}
     scores |= {f"F_{name}": value for name, value in statistics(f, official).items()}
     return {"JF_mean": (scores["J_mean"] + scores["F_mean"]) / 2} | scores
 
 
-def average(objects):
-    """Mean of each statistic over objects: {KEYS}."""
+def average(objects: Iterable[dict]) -> dict[str, float]:
+    """Mean of each statistic over objects, at least one: {KEYS}."""
     objects = list(objects)
     return {key: float(np.mean([scores[key] for scores in objects])) for key in KEYS}
 
 
-def markdown_table(results):
+def markdown_table(results: dict) -> str:
     """Results as a Markdown table: one row per sequence, then the mean over all objects."""
     rows = [(name, len(s["objects"]), s["frames"], s) for name, s in results["sequences"].items()]
     totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
@@ -161,10 +174,11 @@ def markdown_table(results):
     return markdown(("sequence", "objects", "frames", *KEYS), numbers)
 
 
-def segment_sequence(sequence, year, segmenter, folder, progress):
+def segment_sequence(
+    sequence: Sequence, year: int, segmenter: Segmenter, folder: Path, progress: tqdm
+) -> None:
     """Segment one sequence from its first mask; write folder/<frame>.png as it goes.
 
-    segmenter: anything with start(frame, mask) and step(frame) -> mask, as in segment.py.
     Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
     progress.set_description(sequence.name)
@@ -181,8 +195,8 @@ def segment_sequence(sequence, year, segmenter, folder, progress):
         progress.update()
 
 
-def segment_split(sequences, year, segmenter, out):
-    """Segment every sequence; write out/<sequence>/<frame>.png as it goes."""
+def segment_split(sequences: list[Sequence], year: int, segmenter: Segmenter, out: Path) -> None:
+    """Segment every sequence; write out/<sequence>/<frame>.png. Raises as segment_sequence does."""
     total = sum(len(sequence.frames) for sequence in sequences)
     with tqdm(total=total, unit="frame", disable=None) as progress:
         for sequence in sequences:
@@ -223,7 +237,7 @@ class Evaluation:
     device: str | None = None
 
 
-def run(asked: Evaluation):
+def run(asked: Evaluation) -> dict:
     """Segment a split with a network and score the masks; results as score_masks gives them.
 
     Masks and results.json are written as each sequence ends, and sequences that an earlier run of
@@ -262,7 +276,7 @@ def run(asked: Evaluation):
     return results
 
 
-def settings_of(asked):
+def settings_of(asked: Evaluation) -> dict:
     """What two runs must have in common for their results to be of one kind."""
     settings = asdict(asked) | {"data": str(asked.data.resolve())}
     if asked.masks is not None:
@@ -270,21 +284,21 @@ def settings_of(asked):
     return {name: value for name, value in settings.items() if name not in ("out", "device")}
 
 
-def make_segmenter(asked):
-    """The segmenter of a run."""
+def make_segmenter(asked: Evaluation) -> Segmenter:
+    """The segmenter of a run. Raises BadInput as load_segmenter does."""
     if asked.checkpoint == "first-mask":
         return FirstMask()
     return load_segmenter(asked.checkpoint, asked.memory, asked.height, asked.device)
 
 
-def memory_name(segmenter):
+def memory_name(segmenter: Segmenter) -> str | None:
     """The name of a segmenter's memory, None for one that has none."""
     choice = getattr(segmenter, "memory_choice", None)
     return None if choice is None else name_of(choice)
 
 
-def fingerprint(checkpoint):
-    """SHA-256 of a checkpoint's file, None for "first-mask", which has none."""
+def fingerprint(checkpoint: str) -> str | None:
+    """SHA-256 of a checkpoint's file, None for "first-mask". Raises BadInput if there is none."""
     if checkpoint == "first-mask":
         return None
     path = find_weights(checkpoint)
@@ -293,7 +307,7 @@ def fingerprint(checkpoint):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def results_of(sequences, done):
+def results_of(sequences: list[Sequence], done: dict[str, dict | None]) -> dict:
     """Results of finished sequences, {name: scores or None}, and the names of the unfinished."""
     finished = [s for s in sequences if s.name in done]
     results = summary(finished, {name: scores for name, scores in done.items() if scores})
@@ -301,13 +315,13 @@ def results_of(sequences, done):
     return results | ({"unfinished": unfinished} if unfinished else {})
 
 
-def write_results(out, settings, results):
+def write_results(out: Path, settings: dict, results: dict) -> None:
     """Write out/results.json: the settings, then the results."""
     with written_whole(Path(out) / "results.json") as path:
         path.write_text(json.dumps({"run": settings} | results, indent=1) + "\n")
 
 
-def read_finished(out, settings, sequences):
+def read_finished(out: Path, settings: dict, sequences: list[Sequence]) -> dict[str, dict | None]:
     """{name: scores or None} of the sequences that a run of these settings finished in `out`.
 
     A sequence whose masks are not all there any more is not finished. Raises BadInput where `out`
@@ -332,7 +346,7 @@ def read_finished(out, settings, sequences):
     }
 
 
-def check_same_run(path, settings):
+def check_same_run(path: Path, settings: dict) -> None:
     """Raise BadInput where the results.json at `path` is there and of other settings."""
     if not path.is_file():
         return
@@ -348,7 +362,7 @@ def check_same_run(path, settings):
         )
 
 
-def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]):
+def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
     """Score masks with the DAVIS protocol, or segment a split with a network and score that.
 
     Prints a Markdown table.
@@ -372,12 +386,12 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]):
     else:
         check_height(asked.height)
         results = run(asked)
-    if asked.masks is not None and asked.out is not None:
-        write_results(asked.out, settings, results)
     if results["mean"] is None:
         print(f"note: {asked.data} has no masks to score against; the masks are in {asked.out}")
     else:
         print(markdown_table(results))
+    if asked.masks is not None and asked.out is not None:
+        write_results(asked.out, settings, results)
 
 
 if __name__ == "__main__":

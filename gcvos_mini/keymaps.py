@@ -7,14 +7,17 @@ Masks are uint8 (H, W) object ids (0 background, 255 void), a feature map has (h
 are in Pillow's order (width, height). Notebook 08.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
-from gcvos_mini.davis import VOID, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import VOID, Sequence, read_frame, read_sequence_mask, read_start
+from gcvos_mini.network import Network
 from gcvos_mini.segment import VideoSegmenter, follow
 
 
-def covered_size(size, map_size):
+def covered_size(size: tuple[int, int], map_size: tuple[int, int]) -> tuple[int, int]:
     """The pixels (width, height) that a map covers, at least `size`, both sizes (width, height).
 
     Cells are square and the map may stick out at the bottom and right by less than a cell, since
@@ -26,8 +29,13 @@ def covered_size(size, map_size):
     return covered if fits else tuple(size)
 
 
-def cell_at(point, size, map_size):
-    """The cell (y, x) of a map of `map_size` (w, h) at pixel (x, y) of an image of `size`."""
+def cell_at(
+    point: tuple[float, float], size: tuple[int, int], map_size: tuple[int, int]
+) -> tuple[int, int]:
+    """The cell (y, x) of a map of `map_size` (w, h) at pixel (x, y) of an image of `size` (W, H).
+
+    A pixel outside the image gives the nearest cell.
+    """
     covered = covered_size(size, map_size)
     x, y = (int(np.clip(at * n / c, 0, n - 1)) for at, n, c in zip(point, map_size, covered))
     return y, x
@@ -42,7 +50,7 @@ def _coverage(mask, size):
     return cv2.resize(objects, tuple(size), interpolation=cv2.INTER_AREA)
 
 
-def mask_on_map(mask, size):
+def mask_on_map(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bool (h, w): which cells of a feature map of `size` (w, h) show an object.
 
     A cell counts if the objects cover more than half of it, or, where they are too small to cover
@@ -52,7 +60,7 @@ def mask_on_map(mask, size):
     return covered > covered.max() / 2
 
 
-def middle(cells):
+def middle(cells: np.ndarray) -> tuple[int, int]:
     """The cell (y, x) deepest inside a region, bool (h, w)."""
     depth = cv2.distanceTransform(np.pad(cells, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     return tuple(int(at) for at in np.unravel_index(depth.argmax(), depth.shape))
@@ -61,7 +69,7 @@ def middle(cells):
 REGIONS = ("object", "border", "ground", "background")
 
 
-def regions(mask, size):
+def regions(mask: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
     """The four kinds of cells that Fig. 6 is about: name -> bool (h, w), for `size` (w, h).
 
     "object" as in `mask_on_map`; "border", the cells that an outline runs through; "background",
@@ -81,7 +89,11 @@ def regions(mask, size):
     }
 
 
-def mean_selectivity(keys, masks, region="object"):
+def mean_selectivity(
+    keys: list[np.ndarray] | np.ndarray,
+    masks: list[np.ndarray] | np.ndarray,
+    region: str = "object",
+) -> np.ndarray:
     """Selectivity (C,) of each channel for a region, averaged over the frames that have it.
 
     keys: T maps (C, h, w); masks: T uint8 (H, W); region: one of REGIONS. 0.5, "tells nothing",
@@ -93,7 +105,7 @@ def mean_selectivity(keys, masks, region="object"):
     return np.mean(seen, axis=0) if seen else np.full(len(keys[0]), 0.5)
 
 
-def selectivity(maps, mask):
+def selectivity(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """How well each key channel tells object from background by its strength alone.
 
     maps: float (C, h, w) key channels; mask: (h, w), non-zero on the object. Returns float (C,),
@@ -114,12 +126,20 @@ def selectivity(maps, mask):
     return scores
 
 
-def written_keys(network, sequence, year, height=None, frames=None, true_masks=False):
-    """Yield key (C_key, h, w) and true cells, bool (h, w), of each object on each annotated frame.
+def written_keys(
+    network: Network,
+    sequence: Sequence,
+    year: int,
+    height: int | None = None,
+    frames: int | None = None,
+    true_masks: bool = False,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield (object number, key (C_key, h, w), true cells bool (h, w)) on each annotated frame.
 
-    As (object number, key, cells). The keys are those of the masks that the network itself finds;
-    with true_masks, those that it would write for the true masks. The first frame, which always has
-    its true mask, is left out. frames: only so many of the first.
+    Objects are numbered from 0, in the order of their ids. The keys are those of the masks that the
+    network itself finds; with true_masks, those that it would write for the true masks. The first
+    frame, which always has its true mask, is left out. frames: only so many of the first. Raises
+    BadInput as read_start does.
     """
     segmenter = VideoSegmenter(network, height=height)
     first, mask = read_start(sequence, year)
@@ -140,8 +160,14 @@ def written_keys(network, sequence, year, height=None, frames=None, true_masks=F
             yield o, key.float().cpu().numpy(), mask_on_map(truth == i, size)
 
 
-def key_scores(network, sequence, year, height=None, true_masks=False):
-    """Selectivity of every key channel for each object: (O, C_key), a mean over frames.
+def key_scores(
+    network: Network,
+    sequence: Sequence,
+    year: int,
+    height: int | None = None,
+    true_masks: bool = False,
+) -> np.ndarray:
+    """Selectivity of every key channel for each object: (O, C_key), a mean over frames, 0 to 1.
 
     The keys are those of the masks that the network itself found, the truth only judges them; or
     those of the true masks. The first frame does not count, nor do frames that do not show an
@@ -154,7 +180,10 @@ def key_scores(network, sequence, year, height=None, true_masks=False):
     return np.stack([np.nanmean(score, axis=0) for score in scores.values()])
 
 
-def extremes(score, true):
-    """Number, score and `true` score of the highest channel of (C_key,), then of the lowest."""
+def extremes(score: np.ndarray, true: np.ndarray) -> tuple:
+    """Number, score and `true` score of the channel with the highest score, then of the lowest.
+
+    score, true: (C_key,) each, of the masks found and of the true ones.
+    """
     high, low = score.argmax(), score.argmin()
     return high, score[high], true[high], low, score[low], true[low]

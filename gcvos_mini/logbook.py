@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from gcvos_mini.davis import read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import Sequence, read_frame, read_sequence_mask, read_start
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, fill, read_note, read_weights, save_model
@@ -33,7 +33,9 @@ BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"  # ti
 class Progress:
     """How far a run has come: by its steps, or by its minutes where they end it sooner."""
 
-    def __init__(self, steps, minutes, step=0, seconds=0.0, best=0.0):
+    def __init__(
+        self, steps: int, minutes: float, step: int = 0, seconds: float = 0.0, best: float = 0.0
+    ):
         self.steps, self.minutes = steps, minutes
         self.step = step
         self.spent = seconds  # before it was stopped and resumed
@@ -42,20 +44,20 @@ class Progress:
         self.since = self.share()
         self.validated = int(VALIDATIONS * self.since)
 
-    def seconds(self):
-        """Seconds of training so far."""
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
         return self.spent + time.monotonic() - self.start
 
-    def share(self):
+    def share(self) -> float:
         """How much is done, 0 to 1."""
         return max(self.step / self.steps, self.seconds() / (60 * self.minutes))
 
-    def left(self):
-        """Seconds that the rest will take."""
+    def left(self) -> float:
+        """Seconds that the rest will take at the pace since the start or resume."""
         done = self.share()
         return max(0, 1 - done) * (self.seconds() - self.spent) / (done - self.since)
 
-    def position(self):
+    def position(self) -> dict:
         """What --resume needs of it."""
         return {"step": self.step, "seconds": self.seconds(), "best": self.best}
 
@@ -63,15 +65,23 @@ class Progress:
 class Logbook:
     """What the main process does beside training: log, progress bar, validation, checkpoints."""
 
-    def __init__(self, out, network, optimizer, progress, settings, sequences):
+    def __init__(
+        self,
+        out: Path,
+        network: Network,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        settings: dict,
+        sequences: list[tuple[Sequence, int]],
+    ):
         self.out, self.network, self.optimizer = out, network, optimizer
         self.progress, self.settings, self.sequences = progress, settings, sequences
         self.log = Log(out, progress.step)
         self.bar = tqdm(total=progress.steps, initial=progress.step, unit="step", bar_format=BAR)
         self.saved = time.monotonic()
 
-    def step(self, **numbers):
-        """Log one step; validate and save where it is time."""
+    def step(self, **numbers: float) -> None:
+        """Log one step, its numbers named as in Log.formats; validate and save where it is time."""
         progress = self.progress
         row = {"step": progress.step} | numbers | self.validate()
         shown = self.log.write(row | {"seconds": progress.seconds()})
@@ -80,8 +90,8 @@ class Logbook:
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.save()
 
-    def validate(self):
-        """{"validation_J": J} now and then; the weights of the highest are kept."""
+    def validate(self) -> dict[str, float]:
+        """{"validation_J": J} ten times in a run, else {}; best.safetensors keeps the highest."""
         due = int(VALIDATIONS * self.progress.share())
         if not self.sequences or due <= self.progress.validated:
             return {}
@@ -92,12 +102,12 @@ class Logbook:
             save_model(self.network, self.out / "best.safetensors")
         return {"validation_J": J}
 
-    def save(self):
-        """Write weights and state."""
+    def save(self) -> None:
+        """Write last.safetensors and state.safetensors."""
         self.saved = time.monotonic()
         save_state(self.out, self.network, self.optimizer, self.progress.position(), self.settings)
 
-    def close(self):
+    def close(self) -> None:
         """Save, close the log and say where the weights are."""
         self.bar.close()
         self.log.close()
@@ -109,7 +119,7 @@ class Logbook:
         )
 
 
-def validation_J(network: Network, sequences) -> float:
+def validation_J(network: Network, sequences: list[tuple[Sequence, int]]) -> float:
     """Mean J over the objects of [(Sequence, year)], on their first frames but the given one."""
     segmenter = VideoSegmenter(network.eval())
     scores = []
@@ -126,8 +136,17 @@ def validation_J(network: Network, sequences) -> float:
     return float(np.mean(scores))
 
 
-def save_state(out: Path, network: Network, optimizer, position: dict, run: dict):
-    """Write the weights, then what --resume needs; each file whole or not at all."""
+def save_state(
+    out: Path,
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    position: dict,
+    run: dict,
+) -> None:
+    """Write the weights, then what --resume needs; each file whole or not at all.
+
+    position: of `Progress.position`; run: its settings. Raises BadInput where it cannot be written.
+    """
     save_model(network, out / "last.safetensors")
     tensors = {f"model.{n}": t.contiguous() for n, t in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -137,8 +156,11 @@ def save_state(out: Path, network: Network, optimizer, position: dict, run: dict
         save_file(tensors, unfinished, metadata=metadata)
 
 
-def load_state(path: Path, network: Network, optimizer, run: dict) -> dict:
-    """Fill network and optimizer; returns the position. BadInput if it is another run's."""
+def load_state(path: Path, network: Network, optimizer: torch.optim.Optimizer, run: dict) -> dict:
+    """Fill network and optimizer from a saved state; returns the position.
+
+    Raises BadInput where it is no state, or one of a run with other settings than `run`.
+    """
     tensors, metadata = read_weights(path)
     saved, position = read_note(metadata, "run", path), read_note(metadata, "position", path)
     if not isinstance(saved, dict) or not isinstance(position, dict):
@@ -172,7 +194,7 @@ class Log:
         "clips_per_second": ".2f", "seconds": ".1f",
     }  # fmt: skip
 
-    def __init__(self, out, first):
+    def __init__(self, out: Path, first: int):
         path, kept = out / "log.csv", []
         if first and path.is_file():  # resumed: what came after the checkpoint comes again
             with path.open() as file:
@@ -184,7 +206,7 @@ class Log:
         self.board = SummaryWriter and SummaryWriter(out / "tensorboard", purge_step=first + 1)
         self.shown = {}
 
-    def write(self, row):
+    def write(self, row: dict[str, float]) -> dict[str, str]:
         """Log a row and return what the bar shows: loss and J smoothed, the rest as it is."""
         written = {name: format(value, self.formats[name]) for name, value in row.items()}
         self.table.writerow(written)
@@ -197,7 +219,8 @@ class Log:
         shown = {name: f"{value:.3f}" for name, value in self.shown.items()}
         return shown | {"lr": f"{row['learning_rate']:.1e}"}
 
-    def close(self):
+    def close(self) -> None:
+        """Close log.csv and TensorBoard."""
         self.file.close()
         if self.board:
             self.board.close()

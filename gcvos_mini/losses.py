@@ -13,12 +13,15 @@ from gcvos_mini.config import Stage
 
 
 def in_first_frame(masks: Tensor) -> Tensor:
-    """Which objects of masks (B, T, O, S, S) a clip has, (B, O)."""
+    """Which objects a clip of masks (B, T, O, S, S) has: bool (B, O)."""
     return masks[:, 0].flatten(2).any(dim=2)
 
 
 def hard_pixel_cross_entropy(logits: Tensor, truth: Tensor, share: float) -> Tensor:
-    """Cross-entropy over the `share` of pixels with the largest loss. (N, C, S, S), (N, S, S)."""
+    """Mean cross-entropy over the `share` of each frame's pixels in which it is largest.
+
+    logits (N, classes, S, S), truth (N, S, S) of class numbers. Share 1 is the loss of section 3.3.
+    """
     losses = F.cross_entropy(logits, truth.long(), reduction="none").flatten(1)  # (N, SS)
     hardest = max(1, round(share * losses.shape[1]))
     return losses.topk(hardest, dim=1).values.mean()
@@ -34,7 +37,8 @@ def dice_loss(probability: Tensor, truth: Tensor) -> Tensor:
 def clip_loss(logits: Tensor, masks: Tensor, stage: Stage) -> Tensor:
     """Loss of logits (B, T - 1, O + 1, S, S) against masks (B, T, O, S, S), frames 2 to T.
 
-    Every clip counts the same, however many objects it has.
+    Cross-entropy plus `stage.region` times the region term, in which every clip counts the same,
+    however many objects it has.
     """
     logits, there = logits.float(), in_first_frame(masks)  # (B, O)
     truth = masks[:, 1:] * there[:, None, :, None, None]  # what came later is background
@@ -49,7 +53,7 @@ def clip_loss(logits: Tensor, masks: Tensor, stage: Stage) -> Tensor:
 
 
 def batch_J(logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean J of the objects' masks on frames 2 to T, as a float tensor. Shapes as in clip_loss."""
+    """Mean J of the objects' masks on frames 2 to T, a scalar tensor. Shapes as in clip_loss."""
     there = in_first_frame(masks)
     winner = F.one_hot(logits.argmax(dim=2), logits.shape[2])[..., 1:]  # (B, T - 1, S, S, O)
     prediction = winner.permute(0, 4, 1, 2, 3)[there].bool()  # (N, T - 1, S, S)

@@ -7,11 +7,16 @@ network first learns to find whatever stands out, and then ignores its memory. S
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gcvos_mini.network import Network
 
 
 @torch.no_grad()
-def start_heads(network, frames, masks):
+def start_heads(network: Network, frames: Tensor, masks: Tensor) -> None:
     """Set key, query and value heads from frames (N, 3, S, S) and masks (N, 1, S, S), in place.
+
+    Frames and masks are in [0, 1].
 
     Key and query become the query encoder's whitened feature (the C_key strongest directions, of
     equal variance), which makes q . k a similarity. Half of the value channels become the memory
@@ -42,8 +47,8 @@ def start_heads(network, frames, masks):
     set_center(network.value, slice(half), signs * guess, -signs[:, 0] * (guess @ mean))
 
 
-def set_center(head, channels, weight, bias):
-    """Make channels of a 3x3 convolution a 1x1 one: weight (n, C), bias (n,)."""
+def set_center(head: nn.Conv2d, channels: slice, weight: Tensor, bias: Tensor) -> None:
+    """Make n channels of a 3x3 convolution a 1x1 one, in place: weight (n, C), bias (n,)."""
     head.weight[channels] = 0
     head.weight[channels, :, 1, 1] = weight.to(head.weight.dtype)
     head.bias[channels] = bias.to(head.bias.dtype)

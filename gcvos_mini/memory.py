@@ -25,7 +25,8 @@ The mean of eq. 2 gives all frames the same weight, though only the first has a 
 import copy
 import importlib
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -50,6 +51,10 @@ class Memory(Protocol):
 
     def read(self, query: Tensor) -> Tensor:
         """What the past says to a frame: query (B, C_key, H, W) -> (B, C_value, H, W)."""
+
+
+# what `make_memory` takes: a name or "module:Class", a class, a function, or a memory to copy
+Choice = str | type | Callable[[], Memory] | Memory
 
 
 def flat(x: Tensor) -> Tensor:
@@ -94,7 +99,7 @@ class GlobalContext:
         self.frames = 0  # t
 
     @classmethod
-    def for_network(cls, config):
+    def for_network(cls, config: Config) -> Self:
         """A fresh one with the normalization and first_share of a network's Config."""
         return cls(config.normalization, config.first_share)
 
@@ -181,7 +186,7 @@ class SpaceTime:
         self.frames = 0  # T
 
     @classmethod
-    def linear(cls, config):
+    def linear(cls, config: Config) -> Self:
         """A fresh one without softmax: GlobalContext's operator for a network's Config."""
         return cls(False, config.normalization, config.first_share)
 
@@ -251,7 +256,8 @@ class PixelAdaptive:
     def write(self, key: Tensor, value: Tensor) -> None:
         """Keep what is new in a frame: key (B, C_key, H, W), value (B, C_value, H, W).
 
-        Raises ValueError on shapes that do not fit.
+        All of the first frame, later the `share` of it least like the keys that are stored. Raises
+        ValueError on shapes that do not fit.
         """
         check_write(key, value)
         if self.frames > 0:
@@ -271,7 +277,10 @@ class PixelAdaptive:
         return nearest.topk(count, dim=1, largest=False).indices
 
     def read(self, query: Tensor) -> Tensor:
-        """As SpaceTime.read, over the positions kept: (B, C_key, H, W) -> (B, C_value, H, W)."""
+        """As SpaceTime.read, over the positions kept: (B, C_key, H, W) -> (B, C_value, H, W).
+
+        Raises ValueError before the first write.
+        """
         return self.store.read(query)
 
 
@@ -284,7 +293,7 @@ MEMORIES = {
 }
 
 
-def make_memory(choice, config: Config = PAPER) -> Memory:
+def make_memory(choice: Choice, config: Config = PAPER) -> Memory:
     """A fresh memory for a network's Config (the paper's if not given).
 
     choice: a name of `MEMORIES`, "module:Class", a class (or any function without arguments that
@@ -307,8 +316,11 @@ def make_memory(choice, config: Config = PAPER) -> Memory:
     return memory
 
 
-def find_class(name: str):
-    """The class that "module:Class" names; the module is looked for in the current folder too."""
+def find_class(name: str) -> Callable[..., Memory]:
+    """The class that "module:Class" names; the module is looked for in the current folder too.
+
+    Raises BadInput on a name without a colon, and where the import fails.
+    """
     module, _, wanted = name.partition(":")
     if not wanted:
         raise BadInput(
@@ -325,7 +337,7 @@ def find_class(name: str):
         ) from error
 
 
-def name_of(choice) -> str:
+def name_of(choice: Choice) -> str:
     """What a checkpoint and a table call a memory: its name in `MEMORIES`, or "module:Class"."""
     if isinstance(choice, str):
         return choice

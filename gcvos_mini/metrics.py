@@ -13,11 +13,12 @@ import numpy as np
 BOUNDARY_TOLERANCE = 0.008  # of the image diagonal
 
 
-def region_similarity(prediction, truth):
+def region_similarity(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray | float:
     """J: intersection over union of two masks.
 
     prediction, truth: bool (..., H, W). Returns float64 (...), a float for one pair, in [0, 1].
-    Two empty masks agree: J = 1.
+    Two empty masks agree: J = 1. Raises TypeError where a mask is not bool, ValueError where the
+    shapes differ.
     """
     prediction, truth = _pair(prediction, truth)
     intersection = np.count_nonzero(prediction & truth, axis=(-2, -1))  # (...)
@@ -25,7 +26,9 @@ def region_similarity(prediction, truth):
     return np.where(union > 0, intersection / np.maximum(union, 1), 1.0)[()]
 
 
-def boundary_accuracy(prediction, truth, tolerance=BOUNDARY_TOLERANCE):
+def boundary_accuracy(
+    prediction: np.ndarray, truth: np.ndarray, tolerance: float = BOUNDARY_TOLERANCE
+) -> np.ndarray | float:
     """F: how well two outlines agree, the harmonic mean of boundary precision and recall.
 
     A boundary pixel counts as matched when the other outline passes within
@@ -33,7 +36,7 @@ def boundary_accuracy(prediction, truth, tolerance=BOUNDARY_TOLERANCE):
 
     prediction, truth: bool (..., H, W). Returns float64 (...), a float for one pair, in [0, 1].
     No outline in either gives 1, no outline in one of them gives 0. A mask that covers the whole
-    image has no outline.
+    image has no outline. Raises as region_similarity does.
     """
     prediction, truth = _pair(prediction, truth)
     height, width = truth.shape[-2:]
@@ -56,7 +59,7 @@ def _boundary_f(prediction, truth, radius):
     return 2 * precision * recall / (precision + recall)
 
 
-def boundary(mask):
+def boundary(mask: np.ndarray) -> np.ndarray:
     """One-pixel outline of a bool mask (H, W): bool (H, W).
 
     A pixel is on it when its right, lower or lower-right neighbour differs. Beyond the last row
@@ -82,8 +85,8 @@ def _crop(*outlines):
     return [np.ascontiguousarray(outline[box]) for outline in outlines]
 
 
-def statistics(values, official=False):
-    """Mean, recall and decay of per-frame scores (T,): a dict of three floats.
+def statistics(values: np.ndarray, official: bool = False) -> dict[str, float]:
+    """{"mean", "recall", "decay"} of scores (T,), each in [0, 1], one for every frame.
 
     recall: share of frames that score above 0.5. decay: mean of the first quarter of the frames
     minus mean of the last. As in the official evaluator, a quarter includes the frame at which

@@ -10,6 +10,7 @@ from collections import namedtuple
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -23,13 +24,15 @@ from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.memory import NORMALIZATIONS
 
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
-Query = namedtuple("Query", "key local skips")  # all at stride 16, but skips: at 8 and 4
+# What a frame asks: key (B, C_key, H/16, W/16), local (B, C_local, H/16, W/16), and skips, the
+# query encoder's features at strides 8 and 4, for the decoder.
+Query = namedtuple("Query", "key local skips")
 
 
 class Encoder(nn.Module):
     """A ResNet up to layer3 (res4): (B, in_channels, H, W) -> features at strides 16, 8 and 4."""
 
-    def __init__(self, backbone, in_channels):
+    def __init__(self, backbone: str, in_channels: int):
         super().__init__()
         resnet = torchvision.models.get_model(backbone, weights=None, zero_init_residual=True)
         if in_channels != 3:
@@ -51,7 +54,7 @@ class Encoder(nn.Module):
 class ResBlock(nn.Module):
     """x + conv(relu(conv(relu(x)))), 3x3, the number of channels unchanged."""
 
-    def __init__(self, dim):
+    def __init__(self, dim: int):
         super().__init__()
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
@@ -64,7 +67,7 @@ class ResBlock(nn.Module):
 class Refine(nn.Module):
     """Upsample by two and add the query encoder's feature of that resolution."""
 
-    def __init__(self, skip_dim, dim):
+    def __init__(self, skip_dim: int, dim: int):
         super().__init__()
         self.skip = nn.Sequential(nn.Conv2d(skip_dim, dim, 3, padding=1), ResBlock(dim))
         self.out = ResBlock(dim)
@@ -76,9 +79,12 @@ class Refine(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context and local feature at stride 16 -> background and object logits at full size."""
+    """Context and local feature at stride 16 -> background and object logits at full size.
 
-    def __init__(self, config, skip_dims):
+    STM's decoder (section 3.2): compress, then twice upsample by two beside a skip connection.
+    """
+
+    def __init__(self, config: Config, skip_dims: list[int]):
         super().__init__()
         dim = config.decoder_dim
         in_dim = config.value_dim + config.local_dim
@@ -106,7 +112,10 @@ def log_odds(logits: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """The whole network. Frames are RGB in [0, 1], masks are soft object masks in [0, 1]."""
+    """The whole network (section 3.2), but for its memory: that is made outside, see memory.py.
+
+    Frames are RGB in [0, 1], masks are soft object masks in [0, 1].
+    """
 
     def __init__(self, config: Config):
         super().__init__()
@@ -123,8 +132,8 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], False)
         self.train()  # freezes the batch norm before anyone runs the network
 
-    def train(self, mode=True):
-        """Batch norm stays frozen: its statistics come from the backbone's own training."""
+    def train(self, mode: bool = True) -> Self:
+        """As nn.Module's, but batch norm stays frozen: its statistics are the backbone's own."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -156,7 +165,7 @@ class Network(nn.Module):
         return self.decoder(torch.cat([context, local], dim=1), skips)
 
 
-def load_backbone(network: Network, source):
+def load_backbone(network: Network, source: Path | str) -> None:
     """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet".
 
     "imagenet" means torchvision's: ResNet-18's ship with the package, others are downloaded. The
@@ -192,8 +201,11 @@ def load_backbone(network: Network, source):
                 ) from error
 
 
-def read_weights(path):
-    """(tensors, metadata) of a safetensors file. Raises BadInput, naming the file."""
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of a safetensors file, both by name.
+
+    Raises BadInput where the file is missing, or no whole safetensors file.
+    """
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
@@ -208,15 +220,18 @@ def read_weights(path):
         ) from error
 
 
-def read_note(metadata, name, path):
-    """The JSON value of a name in a file's metadata, None if it has none. Raises BadInput."""
+def read_note(metadata: dict[str, str], name: str, path: Path | str) -> Any:
+    """What a file's metadata say under a name, read as JSON; None if nothing.
+
+    Raises BadInput where it is not JSON. path: the file's, for that message.
+    """
     try:
         return json.loads(metadata.get(name, "null"))
     except (ValueError, RecursionError):
         raise BadInput(f"{path}: its metadata are damaged ({name}); train it again") from None
 
 
-def save_model(network: Network, path, half: bool = False):
+def save_model(network: Network, path: Path | str, half: bool = False) -> None:
     """Write weights and what the network is (Config.stored) to a safetensors file, whole or not at
     all; `half` stores float16. Raises BadInput where it cannot be written.
     """
@@ -228,7 +243,7 @@ def save_model(network: Network, path, half: bool = False):
         save_file(weights, unfinished, metadata={"config": json.dumps(network.config.stored())})
 
 
-def find_weights(name):
+def find_weights(name: Path | str) -> Path:
     """The file of weights shipped as `name`, or `name` itself, a path. BadInput if none ships."""
     if name not in CONFIGS:
         return Path(name)
@@ -241,7 +256,9 @@ def find_weights(name):
     return path
 
 
-def load_model(name, pretrained: bool = True, device="cpu") -> Network:
+def load_model(
+    name: Path | str, pretrained: bool = True, device: str | torch.device = "cpu"
+) -> Network:
     """A network in eval mode: "mini" or "paper" by name, or a checkpoint file by its path.
 
     `load_model("mini")` is the network shipped with the package; `pretrained=False` gives fresh
@@ -266,8 +283,11 @@ POSSIBLE = {  # what may differ between two checkpoints of one size
 }
 
 
-def stored_config(stored, path) -> Config:
-    """The Config that a checkpoint says it has. Raises BadInput where it is none of ours."""
+def stored_config(stored: Any, path: Path | str) -> Config:
+    """The Config of a checkpoint, from what `Config.stored` said of it when it was saved.
+
+    Raises BadInput where its sizes are none of ours, or a value is impossible.
+    """
     stored = stored if isinstance(stored, dict) else {}
     for base in CONFIGS.values():
         sizes = base.stored() | {name: stored.get(name) for name in POSSIBLE}
@@ -283,7 +303,7 @@ def stored_config(stored, path) -> Config:
     return replace(base, **{name: stored[name] for name in POSSIBLE})
 
 
-def fill(network, tensors, path):
+def fill(network: Network, tensors: dict[str, Tensor], path: Path | str) -> None:
     """Give a network the tensors of a file. Raises BadInput where they are not its own."""
     own = network.state_dict()
     wrong = sorted(

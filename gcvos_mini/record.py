@@ -11,12 +11,14 @@ written twice or falsified, and the same frame looked at again.
 """
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from gcvos_mini.memory import make_memory
+from gcvos_mini.memory import GlobalContext, make_memory
 from gcvos_mini.network import Network
 from gcvos_mini.segment import VideoSegmenter, follow
 
@@ -27,14 +29,14 @@ class Record:
 
     frames: np.ndarray  # uint8 (T, H, W, 3)
     masks: np.ndarray  # uint8 (T, H, W), the given one, then those found
-    ids: list  # of the O objects
+    ids: list[int]  # of the O objects
     keys: np.ndarray  # float32 (T, O, C_key, h, w), as written
     values: np.ndarray  # float32 (T, O, C_value, h, w), as written
     queries: np.ndarray  # float32 (T, C_key, h, w); zero at frame 0
     normalization: str  # of the context, "none" or "mean"
     first_share: float
 
-    def shares(self, t):
+    def shares(self, t: int) -> np.ndarray:
         """How much each of the t past frames counts in what frame t reads, (t,); the sum is 1.
 
         Eq. 2 gives 1/t each; the first frame has its `first_share` besides.
@@ -49,7 +51,7 @@ class Record:
             raise ValueError(f"frame {t}: want 1 to {len(self.frames) - 1}; frame 0 asks nothing")
         return np.einsum("c,tchw->thw", self.queries[t, :, y, x], self.keys[:t, index])
 
-    def implied_weights(self, t, y, x, index=0):
+    def implied_weights(self, t: int, y: int, x: int, index: int = 0) -> np.ndarray:
         """Weight of every past position in what cell (y, x) of frame t reads, (t, h, w).
 
         For object number `index`. The values under these weights sum up to the read, exactly:
@@ -58,15 +60,22 @@ class Record:
         weights = self._similarity(t, y, x, index) * self.shares(t)[:, None, None]
         return weights / weights[0].size if self.normalization == "mean" else weights
 
-    def softmax_weights(self, t, y, x, index=0):
-        """The weights that STM's softmax(q . k / sqrt(C_key)) makes of the same, (t, h, w)."""
+    def softmax_weights(self, t: int, y: int, x: int, index: int = 0) -> np.ndarray:
+        """The weights that STM's softmax(q . k / sqrt(C_key)) makes of the same, (t, h, w), sum 1.
+
+        Raises ValueError where frame t has no past.
+        """
         similarity = self._similarity(t, y, x, index) / math.sqrt(self.keys.shape[2])
         weights = np.exp(similarity - similarity.max())
         return weights / weights.sum()
 
 
 def watch(
-    model: Network, frames, first_mask: np.ndarray, height: int | None = None, progress=iter
+    model: Network,
+    frames: np.ndarray,
+    first_mask: np.ndarray,
+    height: int | None = None,
+    progress: Callable[[np.ndarray], Iterable[np.ndarray]] = iter,
 ) -> Record:
     """Segment frames uint8 (T, H, W, 3) from a first mask uint8 (H, W) of ids, and keep a Record.
 
@@ -106,12 +115,12 @@ class Ghost:
     `first_share` to the next one.
     """
 
-    def __init__(self, model, record, height=None):
+    def __init__(self, model: Network, record: Record, height: int | None = None):
         self.model, self.record = model, record
         self.segmenter = VideoSegmenter(model, "gc", height=height)
         self.segmenter.start(record.frames[0], record.masks[0])
 
-    def memory(self, t, edits):
+    def memory(self, t: int, edits: dict[int, str]) -> GlobalContext:
         """The global context that frame t would read, with {past frame: edit}.
 
         Raises ValueError on an unknown edit, a frame that is not past, or if no frame is left.
@@ -131,7 +140,7 @@ class Ghost:
             raise ValueError(f"frame {t}: every past frame is taken out, nothing is left to read")
         return memory
 
-    def written(self, i, edit="as it was"):
+    def written(self, i: int, edit: str = "as it was") -> tuple[Tensor, Tensor]:
         """Key (O, C_key, h, w) and value (O, C_value, h, w) of past frame i under an edit."""
         record, device = self.record, self.segmenter.device
         if edit == "no object in its mask":
@@ -155,7 +164,7 @@ class Ghost:
             torch.stack([part[kind][o] for o, part in enumerate(parts)]) for kind in (0, 1)
         )
 
-    def look(self, t, edits=()):
-        """The mask of frame t, uint8 (H, W), under {past frame: edit}."""
+    def look(self, t: int, edits: dict[int, str] | tuple[()] = ()) -> np.ndarray:
+        """The mask of frame t, uint8 (H, W), under {past frame: edit}; raises as `memory` does."""
         self.segmenter.memory = self.memory(t, dict(edits))
         return self.segmenter.find(self.record.frames[t])

@@ -9,10 +9,10 @@ Each object is segmented by itself, then a softmax over all objects' maps decide
 Command line: python -m gcvos_mini.segment --frames DIR|VIDEO --mask PNG --out DIR
 """
 
-import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -32,11 +32,11 @@ from gcvos_mini.davis import (
 )
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
-from gcvos_mini.memory import make_memory, name_of
+from gcvos_mini.memory import Choice, make_memory, name_of
 from gcvos_mini.network import Network, load_model, log_odds
 
 
-def to_tensor(frame: np.ndarray, device="cpu") -> Tensor:
+def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
 
@@ -56,6 +56,16 @@ def object_probabilities(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(odds[:1]), odds]).softmax(dim=0)
 
 
+class Segmenter(Protocol):
+    """What `follow` runs through a video. Frames uint8 (H, W, 3), masks uint8 (H, W) of ids."""
+
+    def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
+        """Begin a video with its first frame and the mask that is given for it."""
+
+    def step(self, frame: np.ndarray) -> np.ndarray:
+        """The next frame -> its mask."""
+
+
 class VideoSegmenter:
     """Segments the objects of a first mask through a video.
 
@@ -64,12 +74,19 @@ class VideoSegmenter:
     write each n-th frame only (the paper's GC writes all, STM every fifth). height: in pixels, at
     which the network works; Config.height if not given, or the frames' own where that is less.
     Masks come out at the frames' own size.
+    To look at after each frame: ids, of the O objects; probabilities (O + 1, H, W), background
+    first; key (O, C_key, h, w) and value (O, C_value, h, w) as last written, query (C_key, h, w) as
+    last asked, at stride 16 of the working size.
     Raises BadInput on an unknown memory, a mask without an object, or of another size than its
     frame, or a frame of another size than the first.
     """
 
     def __init__(
-        self, model: Network, memory=None, write_every: int = 1, height: int | None = None
+        self,
+        model: Network,
+        memory: Choice | None = None,
+        write_every: int = 1,
+        height: int | None = None,
     ):
         self.model = model
         self.memory_choice = model.config.memory if memory is None else memory
@@ -83,7 +100,8 @@ class VideoSegmenter:
     def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
         """Begin a video, with a fresh memory.
 
-        frame uint8 (H, W, 3), mask uint8 (H, W): object ids, 0 background, 255 void.
+        frame uint8 (H, W, 3), mask uint8 (H, W): object ids, 0 background, 255 void. Raises
+        BadInput on a mask without an object, or of another size than the frame.
         """
         if mask.shape != frame.shape[:2]:
             raise BadInput(
@@ -102,7 +120,10 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def step(self, frame: np.ndarray) -> np.ndarray:
-        """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids."""
+        """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids.
+
+        Raises BadInput on a frame of another size, ValueError before `start`.
+        """
         mask, image, soft = self._find(frame)
         if self.frames % self.write_every == 0:
             self._write(image, soft[1:])
@@ -112,7 +133,7 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def find(self, frame: np.ndarray) -> np.ndarray:
-        """The mask of a frame as `step` finds it, but the memory stays as it is."""
+        """The mask of a frame as `step` finds it, raising as it does; the memory stays as it is."""
         return self._find(frame)[0]
 
     @torch.inference_mode()
@@ -173,16 +194,16 @@ class VideoSegmenter:
 class FirstMask:
     """The baseline without a network: every mask is the first one."""
 
-    def start(self, frame, mask):
+    def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
         """Take the mask, uint8 (H, W); the frame is not looked at."""
         self.mask = mask
 
-    def step(self, frame):
+    def step(self, frame: np.ndarray) -> np.ndarray:
         """The first mask again, uint8 (H, W)."""
         return self.mask
 
 
-def video_frames(source) -> Iterator[tuple[str, np.ndarray]]:
+def video_frames(source: Path | str) -> Iterator[tuple[str, np.ndarray]]:
     """(name, uint8 (H, W, 3)) of each frame in a folder of images or a video file, in order.
 
     Raises BadInput on a path that is neither, or holds no frame.
@@ -208,13 +229,16 @@ def video_frames(source) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def follow(
-    segmenter, frames: Iterable[np.ndarray], first_mask: np.ndarray, source=None
+    segmenter: Segmenter,
+    frames: Iterable[np.ndarray],
+    first_mask: np.ndarray,
+    source: Path | str | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Segment a video: yield (frame, mask) of each frame, the first with the mask that is given.
 
-    segmenter: anything with start(frame, mask) and step(frame) -> mask. A frame is read and
-    segmented when its pair is asked for. Raises BadInput as the segmenter does, with the name of
-    the source in front where it is given.
+    Frames are uint8 (H, W, 3), masks uint8 (H, W) of ids. segmenter: a VideoSegmenter, or anything
+    with its start and step. A frame is read and segmented when its pair is asked for. Raises
+    BadInput as the segmenter does, with the name of the source in front where it is given.
     """
     mask = None
     for frame in frames:
@@ -229,21 +253,36 @@ def follow(
         yield frame, mask
 
 
-def follow_source(segmenter, source, first_mask: np.ndarray):
-    """As `follow`, of a folder or a video file: yield (name, frame, mask) of each frame."""
-    named, frames = itertools.tee(video_frames(source))
-    followed = follow(segmenter, (frame for _, frame in frames), first_mask, source)
-    for (name, _), (frame, mask) in zip(named, followed):
-        yield name, frame, mask
+def follow_source(
+    segmenter: Segmenter, source: Path | str, first_mask: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """As `follow`, of a folder or a video file: yield (name, frame, mask) of each frame.
+
+    Raises BadInput as `video_frames` and `follow` do.
+    """
+    names = []
+
+    def frames():
+        for name, frame in video_frames(source):
+            names.append(name)
+            yield frame
+
+    for frame, mask in follow(segmenter, frames(), first_mask, source):
+        yield names.pop(), frame, mask  # one frame at a time is read, so one name is there
 
 
-def check_height(height: int | None):
+def check_height(height: int | None) -> None:
     """Raise BadInput, naming the flag, where a working height is less than one cell of the map."""
     if height is not None and height < STRIDE:
         raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
 
 
-def load_segmenter(checkpoint, memory=None, height=None, device=None) -> VideoSegmenter:
+def load_segmenter(
+    checkpoint: Path | str,
+    memory: Choice | None = None,
+    height: int | None = None,
+    device: str | None = None,
+) -> VideoSegmenter:
     """A VideoSegmenter of a checkpoint, as the commands make it; arguments as of `segment`.
 
     The memory is the checkpoint's own if not given; another one is named on stderr. Raises BadInput
@@ -251,11 +290,12 @@ def load_segmenter(checkpoint, memory=None, height=None, device=None) -> VideoSe
     """
     check_height(height)
     model = load_model(checkpoint, device=pick_device(device))
+    segmenter = VideoSegmenter(model, memory, height=height)
     own = model.config.memory
     if memory is not None and name_of(memory) != own:
         note = f"note: {checkpoint} was trained with the memory {own}, this is {memory}"
         print(note, file=sys.stderr)
-    return VideoSegmenter(model, memory, height=height)
+    return segmenter
 
 
 def segment(
@@ -266,7 +306,7 @@ def segment(
     memory: str | None = None,
     height: int | None = None,
     device: str | None = None,
-):
+) -> None:
     """Segment a video from its first mask; write one palette PNG per frame.
 
     Args:

@@ -10,16 +10,18 @@ nothing holds a whole video but `export_gif`. Notebook 10.
 
 import itertools
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from gcvos_mini.davis import FRAME_SUFFIXES, list_files, write_mask
 from gcvos_mini.errors import BadInput, written_whole
-from gcvos_mini.segment import follow_source, video_frames
+from gcvos_mini.segment import VideoSegmenter, follow_source, video_frames
 
 RATE = 24.0  # frames a second, of sources that do not say
 # Two frames in a row of one scene are at most 0.15 apart (`colour_distance`) in the embedded clips,
@@ -32,7 +34,7 @@ UNSURE = 0.6
 
 @dataclass(frozen=True)
 class Step:
-    """One frame of a run: its number and name, the frame (H, W, 3), the mask (H, W), what to say.
+    """One frame of a run: its number and name, frame (H, W, 3), mask of ids (H, W), what to say.
 
     notices: lines such as "frame 12: camera cut ...", often none.
     """
@@ -47,12 +49,12 @@ class Step:
 # ---- sources ---------------------------------------------------------------------------------
 
 
-def first_frame(source):
+def first_frame(source: Path | str) -> np.ndarray:
     """The first frame, uint8 (H, W, 3), of a video file or a folder. BadInput if there is none."""
     return next(video_frames(source))[1]
 
 
-def length_and_rate(source):
+def length_and_rate(source: Path | str) -> tuple[int, float]:
     """(frames, frames a second) as the source says; a damaged video may hold fewer frames."""
     source = Path(source)
     if source.is_dir():
@@ -63,10 +65,11 @@ def length_and_rate(source):
     return max(1, int(frames)), rate if 0 < rate < 1000 else RATE
 
 
-def take_pictures(folder, frames=1, camera=0):
+def take_pictures(folder: Path | str, frames: int = 1, camera: int = 0) -> None:
     """Take pictures with the camera of the machine that runs Python: PNG files in `folder`.
 
-    frames: 1 for a still. Raises BadInput where there is no camera, or it gives no picture.
+    frames: 1 for a still; camera: its number in OpenCV. Raises BadInput where there is no camera,
+    or it gives no picture.
     """
     video = cv2.VideoCapture(camera)
     try:
@@ -83,7 +86,7 @@ def take_pictures(folder, frames=1, camera=0):
         video.release()
 
 
-def save_uploads(upload, folder):
+def save_uploads(upload: Iterable[dict], folder: Path | str) -> Path:
     """Write the files of a widgets.FileUpload into `folder`; return it, or the one file in it.
 
     upload: the widget's `value`. A phone's browser offers its camera there. One picture, or many,
@@ -102,14 +105,14 @@ def save_uploads(upload, folder):
 # ---- what to say -----------------------------------------------------------------------------
 
 
-def colours(frame):
-    """How often each of 8 x 8 x 8 colours occurs in a frame made small: float (512,), sum 1."""
+def colours(frame: np.ndarray) -> np.ndarray:
+    """How often a frame, uint8 (H, W, 3), has each of 8 x 8 x 8 colours: float (512,), sum 1."""
     small = cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA)  # noise averages out
     counts = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3).ravel()
     return counts / counts.sum()
 
 
-def colour_distance(one, other):
+def colour_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Hellinger distance of two frames' `colours`: 0 the same, 1 not a colour in common."""
     return float(np.sqrt(max(0.0, 1 - np.sqrt(colours(one) * colours(other)).sum())))
 
@@ -117,13 +120,15 @@ def colour_distance(one, other):
 class Watch:
     """Notices camera cuts and lost objects as a run goes by. `ids` are the first mask's objects."""
 
-    def __init__(self, ids):
+    def __init__(self, ids: list[int]):
         self.ids = ids
         self.lost = set()
         self.frame = None
 
-    def look(self, index, frame, mask, probabilities):
-        """What there is to say of frame `index`, a list of lines.
+    def look(
+        self, index: int, frame: np.ndarray, mask: np.ndarray, probabilities: Tensor
+    ) -> list[str]:
+        """What there is to say of frame `index`, a list of lines. Frames are to come in order.
 
         probabilities: (O + 1, H, W) of background and objects, as VideoSegmenter keeps them.
         """
@@ -152,13 +157,19 @@ class Watch:
 # ---- the run ---------------------------------------------------------------------------------
 
 
-def stream(segmenter, source, first_mask, folder=None):
+def stream(
+    segmenter: VideoSegmenter,
+    source: Path | str,
+    first_mask: np.ndarray,
+    folder: Path | str | None = None,
+) -> Iterator[Step]:
     """Yield a Step for every frame of a source, the first with `first_mask` as it is.
 
     segmenter: a VideoSegmenter; first_mask: uint8 (H, W) of object ids; folder: where each mask is
     written, as a palette PNG named as its frame, before its Step is yielded. To stop, ask for no
     more steps; the next one asked for goes on as if nothing had been. Raises BadInput, with the
-    source's name, on a first mask that does not fit or a frame of another size.
+    source's name, on a first mask that does not fit or a frame of another size, and where `folder`
+    is the source itself.
     """
     if folder is not None and Path(folder).resolve() == Path(source).resolve():
         raise BadInput(f"{folder}: holds the frames; masks would replace them: name another folder")
@@ -174,7 +185,7 @@ def stream(segmenter, source, first_mask, folder=None):
 # ---- exports ---------------------------------------------------------------------------------
 
 
-def export_video(path, images, rate=RATE):
+def export_video(path: Path | str, images: Iterable[np.ndarray], rate: float = RATE) -> None:
     """Write images, uint8 (H, W, 3) of one size, as an MP4 file (VP9), whole or not at all.
 
     rate: images a second. One image at a time is in memory. Odd sizes get their last row or column
@@ -206,8 +217,14 @@ def export_video(path, images, rate=RATE):
             part.unlink(missing_ok=True)
 
 
-def export_gif(path, images, rate=RATE, width=320, fastest=10.0):
-    """Write images as a GIF at most `width` pixels wide, whole or not at all.
+def export_gif(
+    path: Path | str,
+    images: Iterable[np.ndarray],
+    rate: float = RATE,
+    width: int = 320,
+    fastest: float = 10.0,
+) -> None:
+    """Write images, uint8 (H, W, 3), as a GIF at most `width` pixels wide, whole or not at all.
 
     At most `fastest` images a second are kept, and each shows for as long as those it stands for.
     Pillow keeps the small images in memory until the file is written: a GIF is for a short video.

@@ -14,6 +14,7 @@ rate, clips per second, seconds), and the same for TensorBoard where that is ins
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -120,8 +121,10 @@ def let_compete(logits: Tensor, clip: Tensor, number: Tensor, first_masks: Tenso
     return joint.index_put((clip, number + 1), odds)
 
 
-def make_optimizer(network: Network, stage: Stage, trained_backbones: bool):
-    """Adam, as in the paper; backbones that start from trained weights have their own rate."""
+def make_optimizer(
+    network: Network, stage: Stage, trained_backbones: bool
+) -> torch.optim.Optimizer:
+    """Adam, as in section 3.3; backbones that start from trained weights have their own rate."""
     backbones = [p for n, p in network.named_parameters() if "_encoder." in n]
     rest = [p for n, p in network.named_parameters() if "_encoder." not in n]
     backbone_rate = stage.backbone_learning_rate if trained_backbones else stage.learning_rate
@@ -130,7 +133,7 @@ def make_optimizer(network: Network, stage: Stage, trained_backbones: bool):
     return torch.optim.Adam(groups, fused=True)  # one pass over the weights: a tenth of a CPU step
 
 
-def set_rate(optimizer, stage: Stage, step: int, progress: float) -> float:
+def set_rate(optimizer: torch.optim.Optimizer, stage: Stage, step: int, progress: float) -> float:
     """A short warm-up, then a cosine from the stage's rate to its final share of it; the rate set.
 
     progress: how much of the run is done, 0 to 1.
@@ -142,7 +145,7 @@ def set_rate(optimizer, stage: Stage, step: int, progress: float) -> float:
     return optimizer.param_groups[-1]["lr"]
 
 
-def fit(config: Config, stage: Stage, run: Run):
+def fit(config: Config, stage: Stage, run: Run) -> None:
     """Train a Config by a Stage; the memory is the Config's. Weights, log and state go to run.out.
 
     Raises BadInput on data or weights that do not fit, and on a loss that is not finite.
@@ -204,7 +207,7 @@ def fit(config: Config, stage: Stage, run: Run):
         logbook.close()
 
 
-def settings_of(config, stage, run, clips):
+def settings_of(config: Config, stage: Stage, run: Run, clips: int) -> dict:
     """What two runs must have in common for one to go on where the other stopped."""
     return {
         "config": config.stored(),
@@ -216,7 +219,7 @@ def settings_of(config, stage, run, clips):
     }
 
 
-def check_finite(loss, out, step):
+def check_finite(loss: Tensor, out: Path, step: int) -> None:
     """Raise BadInput where the loss is not a number any more."""
     if not torch.isfinite(loss):
         raise BadInput(
@@ -225,9 +228,11 @@ def check_finite(loss, out, step):
         )
 
 
-def batches(loader):
-    """The loader's batches. BadInput in a worker process comes wrapped in that process's traceback,
-    of which the last line is the message; this raises it with that line alone.
+def batches(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """The loader's batches: frames (B, T, 3, S, S), masks (B, T, O, S, S).
+
+    BadInput in a worker process comes wrapped in that process's traceback, of which the last line
+    is the message; this raises it with that line alone.
     """
     try:
         yield from loader
@@ -236,7 +241,7 @@ def batches(loader):
         raise BadInput(line.removeprefix(f"{BadInput.__module__}.BadInput: ")) from None
 
 
-def start_network(config: Config, stage: Stage, dataset, run: Run) -> Network:
+def start_network(config: Config, stage: Stage, dataset: TrainingClips, run: Run) -> Network:
     """A network before its first step: from run.init, or fresh, with run.backbone if given.
 
     Raises BadInput on weights that do not fit.
@@ -259,7 +264,7 @@ def train(
     stage: Literal["stills", "videos", "embedded"] = "videos",
     memory: str | None = None,
     learning_rate: float | None = None,
-):
+) -> None:
     """Train the network; write weights, log and resumable state to --out.
 
     Args:

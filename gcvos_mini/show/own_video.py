@@ -35,7 +35,8 @@ def sheet(source, folder, frames, count=6):
     """The run on paper: `count` frames spread over the first `frames`, uint8 (h, w, 3)."""
     at = render.spread(frames, count)
     images = [image for t, image in enumerate(overlays(source, folder, frames)) if t in at]
-    return render.contact_sheet(images, 3, [f"frame {t}" for t in at])
+    letters = max(13, images[0].shape[1] // 15)  # large: the sheet is often shown made small
+    return render.contact_sheet(images, 3, [f"frame {t}" for t in at], letters=letters)
 
 
 class VideoRunner(Runner):

@@ -1,129 +1,31 @@
-"""Paint a first mask in JupyterLab: brush, eraser, polygon, several objects, undo (notebook 10).
+"""Paint a mask in JupyterLab: brush, eraser, polygons that fill or cut, undo, zoom (notebook 10).
 
     painter = MaskPainter(frame)          # uint8 (H, W, 3); show it as a cell's last line
     painter.mask                          # uint8 (H, W) of object ids, at the frame's own size
+    painter.save("00000.png")             # never replaces a file
 
-`Drawing` is the mask under the painter: strokes in, ids out, no widgets. A point (x, y) has its
-origin in the upper left corner of a frame; pixel (row, column) has its centre at
-(column + 0.5, row + 0.5).
+The mask and what a stroke does to it are in drawing.py; here is what is seen of it.
 """
 
-import zlib
+import math
+import os
+from dataclasses import dataclass, replace
 
 import cv2
 import ipywidgets as widgets
 import numpy as np
 from ipycanvas import Canvas
 
-from gcvos_mini.davis import PALETTE, VOID, object_ids
+from gcvos_mini.davis import PALETTE, VOID, write_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.show import render
+from gcvos_mini.show.drawing import TOOLS, Drawing, stroke
 
-TOOLS = ("brush", "eraser", "polygon")
+__all__ = ["Drawing", "MaskPainter", "View", "canvas_picture", "canvas_size", "fitted", "stroke"]
+
 LARGEST, ENLARGED = (960, 640), 3  # a canvas is at most so large, and a frame so much enlarged
 CLOSE = 8  # canvas pixels: a click so near to its first corner closes a polygon
-
-
-# ---- the mask --------------------------------------------------------------------------------
-
-
-def stroke(mask, start, end, radius, label):
-    """Give `label` to the pixels whose centre is within `radius` of the line from start to end.
-
-    mask: uint8 (H, W), changed in place; start, end: points (x, y); radius in pixels. A line
-    shorter than a pixel still marks the pixel it is in.
-    """
-    (x0, y0), (x1, y1) = start, end
-    radius = max(radius, 0.5**0.5)  # half a pixel's diagonal: no point is farther from a centre
-    height, width = mask.shape
-    left, right = _pixels(x0, x1, radius, width)
-    top, bottom = _pixels(y0, y1, radius, height)
-    y, x = np.mgrid[top:bottom, left:right] + 0.5  # centres, (h, w) each
-    dx, dy = x1 - x0, y1 - y0
-    along = ((x - x0) * dx + (y - y0) * dy) / ((dx * dx + dy * dy) or 1)
-    along = along.clip(0, 1)  # the nearest point of the line, as a share of its length
-    near = (x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2 <= radius**2
-    mask[top:bottom, left:right][near] = label
-
-
-def _pixels(start, end, radius, limit):
-    """The range of pixels, inside 0..limit, that lies within `radius` of start..end."""
-    low, high = min(start, end) - radius, max(start, end) + radius + 1
-    return int(np.clip(low, 0, limit)), int(np.clip(high, 0, limit))
-
-
-def fill_polygon(mask, corners, label):
-    """Give `label` to the pixels inside a polygon of points (x, y) and on its edge, in place."""
-    sixteenths = np.round((np.asarray(corners, float) - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(mask, [sixteenths], label, shift=4)
-
-
-class Drawing:
-    """A mask that grows by strokes, and can go back stroke by stroke.
-
-    mask: uint8 (H, W) of object ids to start from, copied. `tool` is one of TOOLS, `object` the id
-    that brush and polygon paint (1..254), `radius` the brush's and the eraser's, in pixels.
-    """
-
-    def __init__(self, mask):
-        self.mask = np.array(mask, np.uint8)
-        self.tool, self.object, self.radius = "brush", 1, 6.0
-        self.last = None  # where the stroke has come to; None while no button is down
-        self.corners = []  # of a polygon that is not closed yet
-        self.before = []  # the masks to go back to, packed
-
-    def press(self, point, close=0.0):
-        """Begin a stroke, or add a corner. A corner within `close` of the first closes instead."""
-        if self.tool == "polygon":
-            near = self.corners and np.hypot(*np.subtract(point, self.corners[0])) <= close
-            if near and len(self.corners) > 2:
-                self.close_polygon()
-            else:
-                self.corners.append(point)
-            return
-        self._remember()
-        self.last = point
-        self.drag(point)
-
-    def drag(self, point):
-        """Go on with the stroke; nothing where none has begun."""
-        if self.last is not None:
-            label = 0 if self.tool == "eraser" else self.object
-            stroke(self.mask, self.last, point, self.radius, label)
-            self.last = point
-
-    def release(self, point):
-        """End the stroke here."""
-        self.drag(point)
-        self.last = None
-
-    def close_polygon(self):
-        """Fill the polygon begun. Fewer than three corners have no inside: they are dropped."""
-        if len(self.corners) > 2:
-            self._remember()
-            fill_polygon(self.mask, self.corners, self.object)
-        self.corners = []
-
-    def clear(self):
-        """An empty mask; undo brings the old one back."""
-        self._remember()
-        self.mask[:] = 0
-        self.corners = []
-
-    def undo(self):
-        """Take back the last corner, else the last stroke, polygon or clearing, if any."""
-        self.last = None
-        if self.corners:
-            self.corners.pop()
-        elif self.before:
-            packed = np.frombuffer(zlib.decompress(self.before.pop()), np.uint8)
-            self.mask[:] = packed.reshape(self.mask.shape)
-
-    def _remember(self):
-        self.before.append(zlib.compress(self.mask, 1))  # some kilobytes, at any size of frame
-
-
-# ---- what is seen ----------------------------------------------------------------------------
+ZOOMS = (1, 2, 4, 8)
 
 
 def canvas_size(width, height):
@@ -132,37 +34,101 @@ def canvas_size(width, height):
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def fitted(frame):
-    """The frame (H, W, 3) at the size in which it is shown, (h, w, 3)."""
-    size = canvas_size(*frame.shape[1::-1])
+def fitted(frame, size=None):
+    """The frame (H, W, 3) at `size` (w, h), or the size in which it is shown: (h, w, 3)."""
+    size = size or canvas_size(*frame.shape[1::-1])
     shrinks = size[0] < frame.shape[1]
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def canvas_picture(shown, mask, corners=(), label=1):
+def brightened(image, brightness):
+    """uint8 to uint8 by the power 1 / brightness: above 1 dark parts become brighter (gamma)."""
+    levels = 255 * np.linspace(0, 1, 256) ** (1 / brightness)
+    return cv2.LUT(image, levels.round().astype(np.uint8))
+
+
+def canvas_picture(shown, mask, corners=(), label=1, opacity=0.5):
     """What the canvas shows, uint8 (h, w, 3): the frame `shown` at this size under its mask.
 
-    mask: uint8 (H, W) at the frame's own size; corners: of a polygon not closed yet, (x, y) there.
+    mask: uint8 (H, W) at the frame's own size; corners: of a polygon not closed yet, (x, y) there;
+    label: what it will give, 0 is drawn white; opacity of the mask, 0 (outline only) to 1.
     """
     size = shown.shape[1::-1]
-    picture = render.overlay(shown, cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT))
+    enlarged = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    picture = render.overlay(shown, enlarged, opacity)
     if corners:
-        colour = PALETTE[3 * label : 3 * label + 3]
+        colour = PALETTE[3 * label : 3 * label + 3] if label else (255, 255, 255)
         points = (np.asarray(corners) * size / mask.shape[::-1]).round().astype(np.int32)
         cv2.polylines(picture, [points], False, colour, 2, cv2.LINE_AA)
         for x, y in points.tolist():
             cv2.circle(picture, (x, y), 4, (255, 255, 255), -1, cv2.LINE_AA)
-            cv2.circle(picture, (x, y), 4, colour, 1, cv2.LINE_AA)
+            cv2.circle(picture, (x, y), 4, colour if label else (0, 0, 0), 1, cv2.LINE_AA)
     return picture
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a frame that a canvas shows.
+
+    frame, canvas: their sizes (width, height) in pixels. At zoom n the part is an n-th of the
+    frame's width and of its height, rounded up to whole pixels; left, top: its first column, row.
+    """
+
+    frame: tuple[int, int]
+    canvas: tuple[int, int]
+    zoom: int = 1
+    left: int = 0
+    top: int = 0
+
+    @property
+    def size(self):
+        """(width, height) of the part, in pixels of the frame."""
+        return tuple(-(-n // self.zoom) for n in self.frame)
+
+    @property
+    def limits(self):
+        """The largest left and top."""
+        return tuple(whole - part for whole, part in zip(self.frame, self.size))
+
+    @property
+    def scale(self):
+        """Canvas pixels per frame pixel, across and down."""
+        return tuple(shown / part for shown, part in zip(self.canvas, self.size))
+
+    def cut(self, image):
+        """The part of an image (H, W, ...) of the frame's size."""
+        width, height = self.size
+        return image[self.top : self.top + height, self.left : self.left + width]
+
+    def moved(self, left, top):
+        """The same zoom elsewhere, no farther than the frame reaches."""
+        left, top = (min(max(0, n), most) for n, most in zip((left, top), self.limits))
+        return replace(self, left=left, top=top)
+
+    def zoomed(self, zoom):
+        """Another zoom around the middle of this part."""
+        other = replace(self, zoom=zoom)
+        more = [(a - b) // 2 for a, b in zip(self.size, other.size)]
+        return other.moved(self.left + more[0], self.top + more[1])
+
+    def to_frame(self, x, y):
+        """A point of the canvas as a point of the frame."""
+        return x / self.scale[0] + self.left, y / self.scale[1] + self.top
+
+    def to_canvas(self, x, y):
+        """A point of the frame as a point of the canvas; outside it if it is not in the part."""
+        return (x - self.left) * self.scale[0], (y - self.top) * self.scale[1]
 
 
 class MaskPainter(widgets.VBox):
     """Paint the objects of one frame with the mouse, or a finger.
 
     frame: uint8 (H, W, 3); mask: uint8 (H, W) of object ids to start from, empty if not given.
-    `mask` is at the frame's own size, whatever size the canvas has. `press`, `drag` and `release`
-    take points of the canvas; the mouse calls them, and so may a program (`to_canvas` maps a point
-    of the frame). Raises BadInput if frame and mask differ in size.
+    `mask` is at the frame's own size, whatever size the canvas has and whatever part it shows.
+    `press`, `drag` and `release` take points of the canvas; the mouse calls them, and so may a
+    program (`to_canvas` maps a point of the frame). Zoom, opacity and brightness change the view
+    only; the mouse wheel moves a zoomed view, Escape drops a polygon begun. Raises BadInput if
+    frame and mask differ in size.
     """
 
     def __init__(self, frame, mask=None):
@@ -173,32 +139,54 @@ class MaskPainter(widgets.VBox):
                 f"mask is {mask.shape[1]}x{mask.shape[0]}, frame is {width}x{height}: "
                 "they must be the same size"
             )
-        self.drawing = Drawing(mask)
-        self.shown = fitted(frame)  # (h, w, 3)
-        size = self.shown.shape[1::-1]
-        self.scale = size[0] / width, size[1] / height  # canvas pixels per frame pixel
-        self.tool = widgets.ToggleButtons(options=TOOLS, style={"button_width": "80px"})
-        self.object = widgets.BoundedIntText(value=1, min=1, max=VOID - 1, description="object")
-        self.colour = widgets.HTML()
-        self.radius = widgets.IntSlider(
-            value=max(2, height // 24), min=1, max=max(4, height // 8), description="radius"
+        self.frame, self.drawing = frame, Drawing(mask)
+        self.view = View((width, height), canvas_size(width, height))
+        self.canvas = Canvas(
+            width=self.view.canvas[0],
+            height=self.view.canvas[1],
+            layout={"max_width": "100%", "height": "auto"},  # a narrow page shows it smaller
         )
-        self.finish = widgets.Button(description="close polygon")
-        self.undo = widgets.Button(description="undo", icon="undo")
-        self.clear = widgets.Button(description="clear", icon="trash")
-        self.canvas = Canvas(width=size[0], height=size[1])
-        self.label = widgets.Label()
+        self.label = widgets.HTML()
+        self._make_tools(height)
+        self._make_lens()
         self._listen()
+        self.look()
         self.update()
         super().__init__(
             [
-                widgets.HBox([self.tool, self.object, self.colour]),
-                widgets.HBox([self.radius, self.finish, self.undo, self.clear]),
+                _row(self.tool, self.object, self.colour, self.radius),
+                _row(self.finish, self.drop, self.undo, self.redo, self.clear),
+                _row(self.zoom, self.across, self.down),
                 self.canvas,
+                _row(self.opacity, self.brightness),
                 self.label,
             ],
             layout={"align_items": "flex-start"},  # the canvas at its own size, not stretched
         )
+
+    def _make_tools(self, height):
+        self.tool = widgets.ToggleButtons(
+            options=list(TOOLS), tooltips=list(TOOLS.values()), style={"button_width": "72px"}
+        )
+        self.object = widgets.BoundedIntText(
+            value=1, min=1, max=VOID - 1, description="object", layout={"width": "150px"}
+        )
+        self.colour = widgets.HTML()
+        self.radius = _slider("radius", max(2, height // 24), 1, max(4, height // 8))
+        self.finish = _button("close polygon", "check")
+        self.drop = _button("drop polygon", "times")
+        self.undo = _button("undo", "undo")
+        self.redo = _button("redo", "repeat")
+        self.clear = _button("clear", "trash")
+
+    def _make_lens(self):
+        self.zoom = widgets.ToggleButtons(
+            options=[(f"{n}x", n) for n in ZOOMS], style={"button_width": "48px"}
+        )
+        self.across = _slider("across", 0, 0, 1)
+        self.down = _slider("down", 0, 0, 1)
+        self.opacity = _slider("opacity", 0.5, 0, 1, 0.05)
+        self.brightness = _slider("brightness", 1, 0.5, 4, 0.1)
 
     def _listen(self):
         canvas, drawing = self.canvas, self.drawing
@@ -207,30 +195,55 @@ class MaskPainter(widgets.VBox):
         canvas.on_mouse_move(self.drag)
         canvas.on_mouse_up(self.release)
         canvas.on_mouse_out(self.release)
+        canvas.on_mouse_wheel(self.scroll)
         canvas.on_touch_start(lambda touches: self.press(*touches[0]))
         canvas.on_touch_move(lambda touches: self.drag(*touches[0]))
         canvas.on_touch_end(lambda touches: self._lift())
+        canvas.on_touch_cancel(lambda touches: self._lift())
+        canvas.on_key_down(lambda key, *held: self.drop.click() if key == "Escape" else None)
         for button, action in [
             (self.finish, drawing.close_polygon),
+            (self.drop, drawing.drop_polygon),
             (self.undo, drawing.undo),
+            (self.redo, drawing.redo),
             (self.clear, drawing.clear),
         ]:
             button.on_click(lambda button, action=action: (action(), self.draw()))
         for control in (self.tool, self.object, self.radius):
             control.observe(self.update, "value")
+        for control in (self.zoom, self.across, self.down, self.brightness):
+            control.observe(self.look, "value")
+        self.opacity.observe(lambda change: self.draw(), "value")
 
     @property
     def mask(self):
-        """What is painted, uint8 (H, W) of object ids: a copy."""
+        """What is painted, uint8 (H, W) of object ids: a copy, without a polygon still open."""
         return self.drawing.mask.copy()
+
+    def save(self, path):
+        """Write `mask` as a PNG of object ids in DAVIS colours.
+
+        Raises BadInput where there is a file already (none is replaced), while a polygon is open,
+        or where it cannot be written.
+        """
+        if self.drawing.corners:
+            raise BadInput(f"{path}: not saved, a polygon is still open; close it or drop it")
+        if os.path.lexists(path):
+            raise BadInput(f"{path}: there is such a file already; choose another name")
+        write_mask(path, self.drawing.mask)
+
+    @property
+    def scale(self):
+        """Canvas pixels per frame pixel, across and down."""
+        return self.view.scale
 
     def to_frame(self, x, y):
         """A point of the canvas as a point of the frame."""
-        return x / self.scale[0], y / self.scale[1]
+        return self.view.to_frame(x, y)
 
     def to_canvas(self, x, y):
-        """A point of the frame as a point of the canvas."""
-        return x * self.scale[0], y * self.scale[1]
+        """A point of the frame as a point of the canvas; outside it if a zoom does not show it."""
+        return self.view.to_canvas(x, y)
 
     def press(self, x, y):
         """The button goes down at (x, y) of the canvas."""
@@ -255,35 +268,71 @@ class MaskPainter(widgets.VBox):
         if self.drawing.last is not None:
             self.release(*self.to_canvas(*self.drawing.last))
 
+    def scroll(self, x, y):
+        """The wheel has turned by (x, y) canvas pixels: a zoomed view moves."""
+        for slider, moved, scale in zip((self.across, self.down), (x, y), self.scale):
+            slider.value += int(math.copysign(math.ceil(abs(moved) / scale), moved))
+
     def update(self, change=None):
         """Take tool, object and radius from the controls. Called on every change."""
         drawing = self.drawing
-        if self.tool.value != drawing.tool:
-            drawing.corners = []  # a polygon that was not closed
         drawing.tool, drawing.object = self.tool.value, self.object.value
         drawing.radius = float(self.radius.value)
         colour = "rgb({}, {}, {})".format(*PALETTE[3 * drawing.object :][:3])
         self.colour.value = f'<div style="width:28px;height:28px;background:{colour}"></div>'
         self.draw()
 
+    def look(self, change=None):
+        """Take zoom, place and brightness from the controls. Called on every change."""
+        if self.zoom.value == self.view.zoom:
+            self.view = self.view.moved(self.across.value, self.down.value)
+        else:
+            self.view = self.view.zoomed(self.zoom.value)
+        places = zip((self.across, self.down), self.view.limits, (self.view.left, self.view.top))
+        for slider, limit, place in places:
+            slider.unobserve(self.look, "value")
+            slider.max, slider.value, slider.disabled = max(1, limit), place, limit == 0
+            slider.observe(self.look, "value")
+        part = fitted(self.view.cut(self.frame), self.view.canvas)
+        self.shown = brightened(part, self.brightness.value)  # (h, w, 3)
+        self.draw()
+
     def picture(self):
         """What the canvas shows now, uint8 (h, w, 3): the painter on paper."""
-        drawing = self.drawing
-        return canvas_picture(self.shown, drawing.mask, drawing.corners, drawing.object)
+        drawing, view = self.drawing, self.view
+        corners = [(x - view.left, y - view.top) for x, y in drawing.corners]
+        mask = view.cut(drawing.mask)
+        return canvas_picture(self.shown, mask, corners, drawing.label, self.opacity.value)
 
     def draw(self):
         """Show everything, and say how much is painted."""
         self.canvas.put_image_data(self.picture())
-        mask = self.drawing.mask
-        painted = [f"object {i}: {(mask == i).sum():,} pixels" for i in object_ids(mask)]
-        self.label.value = ", ".join(painted) or "nothing painted yet"
+        self.label.value = self.drawing.status()
 
     def draw_around(self, start, end):
         """Show the part of the canvas that a stroke from start to end has changed."""
-        margin = self.drawing.radius * max(self.scale) + 3  # the outline reaches a little farther
+        # a pixel reaches farther than its centre, and the outline a little farther than that
+        margin = (self.drawing.radius + 1) * max(self.scale) + 3
         limits = self.canvas.width, self.canvas.height
         low = [max(0, int(min(a, b) - margin)) for a, b in zip(start, end)]
         high = [min(n, int(max(a, b) + margin)) for a, b, n in zip(start, end, limits)]
         if low[0] < high[0] and low[1] < high[1]:
             part = self.picture()[low[1] : high[1], low[0] : high[0]]
             self.canvas.put_image_data(np.ascontiguousarray(part), *low)
+
+
+def _button(name, icon):
+    return widgets.Button(description=name, icon=icon, layout={"width": "auto"})
+
+
+def _slider(name, value, low, high, step=1):
+    kind = widgets.IntSlider if step == 1 else widgets.FloatSlider
+    return kind(
+        value=value, min=low, max=high, step=step, description=name,
+        style={"description_width": "auto"}, layout={"width": "254px", "margin": "2px 8px"},
+    )  # fmt: skip
+
+
+def _row(*controls):
+    """Controls side by side; on a narrow page some go to a line below."""
+    return widgets.Box(controls, layout={"flex_flow": "row wrap", "align_items": "center"})

@@ -15,7 +15,7 @@ def toy(
     height: Literal[240, 480] = 240,
     clips: tuple[str, ...] = (),
     frames: int | None = None,
-):
+) -> None:
     """Render the embedded data set.
 
     Args:

@@ -1,190 +1,29 @@
-"""What the clips of render.py are made of: textures, and shapes whose outlines move."""
+"""The shapes of the embedded clips: closed outlines that move, such as an animal's as it walks."""
 
-import colorsys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-
-import cv2
 import numpy as np
 
-TILE = 512  # pixels on a side of a texture
-TAU = 2 * np.pi
+from gcvos_mini.toy.textures import TAU
 
-
-# ---- textures: a periodic field in [0, 1], then two or three colours -------------------------
-
-Y, X = (np.mgrid[0:TILE, 0:TILE] / TILE).astype(np.float32)  # (TILE, TILE) each, in [0, 1)
-
-
-@lru_cache
-def spectrum(slope, stretch):
-    """The amplitudes 1/f^slope of fractal noise, (TILE, TILE // 2 + 1); `stretch` along y, x."""
-    frequency = np.hypot(
-        np.fft.fftfreq(TILE)[:, None] * stretch[0], np.fft.rfftfreq(TILE)[None] * stretch[1]
-    )
-    frequency[0, 0] = np.inf
-    return (frequency**-slope).astype(np.float32)
-
-
-def fractal(rng, slope=1.7, stretch=(1.0, 1.0)):
-    """Multi-octave noise in [0, 1], float32 (TILE, TILE): white noise given that spectrum."""
-    white = rng.standard_normal((TILE, TILE), dtype=np.float32)
-    noise = np.fft.irfft2(np.fft.rfft2(white) * spectrum(slope, stretch))
-    return np.clip(0.5 + noise / (4 * noise.std()), 0, 1)
-
-
-def cells(rng, n):
-    """n x n jittered points, periodic: distance to the nearest one in cells, and its tone."""
-    i, j = np.mgrid[0:n, 0:n]
-    points = (np.stack([i, j], -1) + rng.uniform(0.15, 0.85, (n, n, 2))) / n * TILE
-    canvas = np.ones((TILE, TILE), np.uint8)
-    rows, columns = points.reshape(-1, 2).astype(int).T
-    canvas[rows, columns] = 0
-    half = TILE // 2
-    distance, label = cv2.distanceTransformWithLabels(
-        np.pad(canvas, half, mode="wrap"), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    tones = rng.uniform(0, 1, label.max() + 1)
-    return distance[half:-half, half:-half] * n / TILE, tones[label[half:-half, half:-half]]
-
-
-def sharpen(wave, edge=4.0):
-    """A wave in [-1, 1] to [0, 1], its flanks made steep."""
-    return 0.5 + 0.5 * np.tanh(edge * wave)
-
-
-def stripes(rng, n):
-    return sharpen(np.sin(TAU * (n * X + 1.2 * fractal(rng, 2.0))))
-
-
-def zigzag(rng, n):
-    return sharpen(np.sin(TAU * (n * Y + 0.7 * np.abs(2 * (n * X % 1) - 1))))
-
-
-def checks(rng, n):
-    return sharpen(2 * np.sin(TAU * n * X) * np.sin(TAU * n * Y))
-
-
-def rings(rng, n):
-    return sharpen(np.sin(TAU * (1.4 * n * np.hypot(X - 0.5, Y - 0.5) + fractal(rng, 2.0))))
-
-
-def spots(rng, n):
-    return sharpen(3 * (cells(rng, n)[0] - 0.3))
-
-
-def clouds(rng, n):
-    return fractal(rng, 1.6)
-
-
-def marble(rng, n):
-    return np.abs(2 * fractal(rng, 1.9) - 1) ** 0.6
-
-
-def gradient(rng, n):
-    return np.clip(Y + 0.5 * (fractal(rng) - 0.5), 0, 1)
-
-
-def bricks(rng, n):
-    rows, columns = n // 2 * 2, n // 2
-    i, v = np.divmod(rows * Y, 1)
-    j, u = np.divmod(columns * X + 0.5 * (i % 2), 1)
-    tone = rng.uniform(0.35, 1, (rows, columns))[i.astype(int), j.astype(int) % columns]
-    joint = np.minimum(np.minimum(u, 1 - u) * 2, np.minimum(v, 1 - v)) < 0.07
-    return np.where(joint, 0, np.clip(tone + 0.3 * (fractal(rng, 1.0) - 0.5), 0, 1))
-
-
-def wood(rng, n):
-    plank, u = np.divmod(n // 2 * X, 1)
-    rings = sharpen(np.sin(TAU * 3 * fractal(rng, 1.5, (0.2, 1.0))), 1.0)
-    tone = rng.uniform(0, 0.35, n // 2)[plank.astype(int)]
-    return np.clip(tone + 0.65 * rings, 0, 1) * (u > 0.03)
-
-
-def grass(rng, n):
-    return np.clip(0.65 * fractal(rng, 0.9, (0.35, 1.0)) + 0.35 * fractal(rng, 2.0), 0, 1)
-
-
-def waves(rng, n):
-    return 0.5 + 0.5 * np.sin(TAU * (n * Y + 2.5 * fractal(rng, 1.8, (1.0, 2.5))))
-
-
-def pebbles(rng, n):
-    distance, tone = cells(rng, n)
-    return np.clip(tone * 0.8 + 0.4 - 0.9 * distance**2, 0, 1)
-
-
-def sand(rng, n):
-    return 0.6 * fractal(rng, 0.6) + 0.4 * fractal(rng, 1.8)
-
-
-COATS = [stripes, zigzag, checks, rings, spots, clouds, marble, gradient]
-GROUNDS = [grass, sand, pebbles, waves, bricks]
-WALLS = [bricks, wood, pebbles, marble, waves, grass, stripes, checks]
-
-
-@dataclass(frozen=True)
-class Texture:
-    pattern: Callable  # (rng, n) -> field in [0, 1] (TILE, TILE)
-    colours: tuple  # two or three RGB triples in [0, 255], for field 0 .. 1
-    repeats: int
-    seed: int
-
-
-@lru_cache
-def grain():
-    """The fine unevenness that every texture has: a gain float32 (TILE, TILE, 1)."""
-    return 0.82 + 0.36 * fractal(np.random.default_rng(0), 1.1)[..., None]
-
-
-def paint_tile(texture):
-    """Texture -> RGB float32 (TILE, TILE, 3)."""
-    rng = np.random.default_rng(texture.seed)
-    field = texture.pattern(rng, texture.repeats)
-    stops = np.linspace(0, 255, len(texture.colours))
-    table = np.stack(
-        [np.interp(np.arange(256), stops, channel) for channel in np.transpose(texture.colours)], -1
-    )
-    tile = table.astype(np.float32)[(field * 255).astype(np.uint8)]
-    return tile * np.roll(grain(), rng.integers(TILE, size=2), (0, 1))
-
-
-def random_texture(rng, patterns, saturation=(0.45, 0.95), repeats=(3, 7)):
-    """A texture of one of `patterns` with a hue, a related or opposite one, and a light one."""
-    hue = rng.uniform()
-    hues = [hue, hue + rng.choice([0.08, 0.33, 0.5]), hue + rng.uniform(-0.1, 0.1)]
-    values = [rng.uniform(0.3, 0.6), rng.uniform(0.65, 1.0), rng.uniform(0.75, 1.0)]
-    colours = [
-        tuple(255 * c for c in colorsys.hsv_to_rgb(h % 1, rng.uniform(*saturation), v))
-        for h, v in zip(hues, values, strict=True)
-    ][: rng.integers(2, 4)]
-    return Texture(
-        patterns[rng.integers(len(patterns))],
-        tuple(colours),
-        int(rng.integers(*repeats)),
-        int(rng.integers(2**31)),
-    )
-
-
-# ---- shapes: closed outlines in a box of about [-1, 1], heading to +x --------------------------
-# Each takes `build`, eight numbers in [0, 1] that set its proportions, and `phase` in radians,
-# and returns the outlines whose union it is, [(n, 2)], and its eyes, [(x, y)].
+# The outlines whose union a shape is, [(n, 2)], and its eyes, [(x, y)]. Both in a box of about
+# [-1, 1], y downwards, heading to +x.
+Shape = tuple[list[np.ndarray], list[tuple[float, float]]]
 
 AROUND = np.linspace(0, TAU, 72, endpoint=False)
 
 
-def polar(radius, angle=AROUND):
+def polar(radius: np.ndarray | float, angle: np.ndarray = AROUND) -> np.ndarray:
+    """The outline (n, 2) at these radii, (n,) or one for all, and angles (n,) in radians."""
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
 
 
-def ellipse(x, y, a, b, tilt=0.0):
+def ellipse(x: float, y: float, a: float, b: float, tilt: float = 0.0) -> np.ndarray:
+    """The outline (n, 2) around (x, y) with half axes a and b, turned by `tilt` radians."""
     cos, sin = np.cos(tilt), np.sin(tilt)
     return polar(1.0) * (a, b) @ np.array([[cos, sin], [-sin, cos]]) + (x, y)
 
 
-def tube(points, thick, thin):
-    """A limb: the outline around a centre line (n, 2), from `thick` to `thin`, ends rounded."""
+def tube(points: np.ndarray, thick: float, thin: float) -> np.ndarray:
+    """The outline around a centre line (n, 2), from half width `thick` to `thin`, ends rounded."""
     points = np.asarray(points, float)
     along = np.gradient(points, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], -1)
@@ -194,14 +33,21 @@ def tube(points, thick, thin):
     return np.concatenate([points + width * normal, (points - width * normal)[::-1]])
 
 
-def limb(x, y, length, swing, thick, bend=0.0):
+def limb(
+    x: float, y: float, length: float, swing: float, thick: float, bend: float = 0.0
+) -> np.ndarray:
     """A leg from (x, y) downwards, turned by `swing` and bent by `bend` radians along the way."""
     angle = swing + bend * np.linspace(0, 1, 12)
     steps = length / 12 * np.stack([np.sin(angle), np.cos(angle)], -1)
     return tube((x, y) + np.cumsum(steps, 0) - steps[0], thick, 0.6 * thick)
 
 
-def blob(build, phase):
+# Shapes. Each takes `build`, eight numbers in [0, 1] that set its proportions, and the `phase` of
+# its movement in radians: after 2 pi it looks as before.
+
+
+def blob(build: tuple[float, ...], phase: float) -> Shape:
+    """A lump whose outline wobbles."""
     radius = 0.85 + sum(
         0.13 * (0.5 + build[k]) * np.cos((k + 2) * AROUND + TAU * build[k] + phase * (-1) ** k)
         for k in range(3)
@@ -209,13 +55,15 @@ def blob(build, phase):
     return [polar(radius)], [(0.28, -0.2), (-0.12, -0.2)]
 
 
-def star(build, phase):
+def star(build: tuple[float, ...], phase: float) -> Shape:
+    """Four to seven arms that twist to and fro."""
     arms = 4 + int(4 * build[0])
     radius = 0.75 + (0.18 + 0.15 * build[1]) * np.cos(arms * AROUND) + 0.08 * np.sin(phase)
     return [polar(radius, AROUND + 0.45 * radius * np.sin(phase))], []
 
 
-def crystal(build, phase):
+def crystal(build: tuple[float, ...], phase: float) -> Shape:
+    """A polygon of three to six corners, pressed flat along x and y in turn."""
     side = TAU / (3 + int(4 * build[0]))
     radius = np.cos(side / 2) / np.cos(AROUND % side - side / 2)
     return [
@@ -224,7 +72,7 @@ def crystal(build, phase):
     ], []
 
 
-def morph(build, phase):
+def morph(build: tuple[float, ...], phase: float) -> Shape:
     """Star, then bean, then bar: the outline changes kind altogether."""
     mix = 0.5 - 0.5 * np.cos(phase)
     arms = 3 + int(3 * build[0])
@@ -232,7 +80,9 @@ def morph(build, phase):
     return [polar(radius) * (1 + 0.45 * mix, 1 - 0.5 * mix)], [(0.1, -0.12), (-0.2, -0.12)]
 
 
-def fish(build, phase):
+def fish(build: tuple[float, ...], phase: float) -> Shape:
+    """Body, tail and back fin, through which a wave runs."""
+
     def sway(p):
         return p + np.stack([0 * p[:, 0], 0.1 * (1.2 - p[:, 0]) * np.sin(phase + 2 * p[:, 0])], -1)
 
@@ -260,7 +110,7 @@ def fish(build, phase):
     return [sway(body + (0.15, 0)), sway(tail), sway(fin)], [(0.62, -0.1)]
 
 
-def beast(build, phase):
+def beast(build: tuple[float, ...], phase: float) -> Shape:
     """Four legs, a neck, a tail: from dachshund to giraffe by `build`."""
     leg, neck, deep = 0.45 + 0.25 * build[0], 0.2 + 0.4 * build[1], 0.22 + 0.14 * build[2]
     swing, back = 0.55 * np.sin(phase), 0.1
@@ -288,7 +138,8 @@ def beast(build, phase):
     ], [(head[0] + 0.1, head[1])]
 
 
-def bird(build, phase):
+def bird(build: tuple[float, ...], phase: float) -> Shape:
+    """From the side, with two wings that flap."""
     flap, span = np.sin(phase), 0.75 + 0.3 * build[0]
     wing = np.array(
         [
@@ -312,7 +163,8 @@ def bird(build, phase):
     ], [(0.74, -0.2)]
 
 
-def person(build, phase):
+def person(build: tuple[float, ...], phase: float) -> Shape:
+    """From the side, walking."""
     swing = 0.6 * np.sin(phase)
     wide = 0.17 + 0.1 * build[0]
     legs = [
@@ -324,7 +176,8 @@ def person(build, phase):
     return legs + arms + [torso, ellipse(0.05, -0.78, 0.2, 0.23)], [(0.16, -0.8)]
 
 
-def octopus(build, phase):
+def octopus(build: tuple[float, ...], phase: float) -> Shape:
+    """A dome on five arms that wave."""
     s = np.linspace(0, 1, 16)
     arms = [
         tube(
@@ -344,14 +197,16 @@ def octopus(build, phase):
     return [dome] + arms, [(0.22, -0.25), (-0.14, -0.25)]
 
 
-def snake(build, phase):
+def snake(build: tuple[float, ...], phase: float) -> Shape:
+    """A tube that winds, thinner to its tail."""
     x = np.linspace(1.1, -1.1, 40)
     line = np.stack([x, 0.3 * np.sin((3 + build[0]) * x + phase) * (1.3 - x) / 2], -1)
     head = ellipse(line[0, 0], line[0, 1], 0.26, 0.2)
     return [tube(line, 0.24, 0.1), head], [(line[0, 0] + 0.08, line[0, 1] - 0.05)]
 
 
-def bush(build, phase):
+def bush(build: tuple[float, ...], phase: float) -> Shape:
+    """Two leafy balls that hardly move."""
     radius = (
         0.9
         + 0.1 * np.abs(np.sin(4.5 * AROUND + TAU * build[0]))
@@ -360,12 +215,14 @@ def bush(build, phase):
     return [polar(radius) * (1 + 0.3 * build[1], 0.9), ellipse(0.5, 0.4, 0.7, 0.6)], []
 
 
-def post(build, phase):
+def post(build: tuple[float, ...], phase: float) -> Shape:
+    """An upright bar that never moves."""
     half = 0.09 + 0.05 * build[0]
     return [np.array([(-half, -1.0), (half, -1.0), (half, 1.0), (-half, 1.0)])], []
 
 
-def fence(build, phase):
+def fence(build: tuple[float, ...], phase: float) -> Shape:
+    """Pointed posts on two rails, wider than the box, that never move."""
     posts = [
         np.array(
             [(x - 0.045, -0.42), (x, -0.52), (x + 0.045, -0.42), (x + 0.045, 0.6), (x - 0.045, 0.6)]

@@ -5,8 +5,8 @@ textured backgrounds that pan and zoom. They pass before each other and behind p
 leave and return, grow, meet their doubles, and the light changes. Still patches in the background
 wear the same kinds of texture, so "the colourful thing" is not the answer.
 
-What there is to draw is in parts.py (textures, shapes), what happens in scenes.py; here it becomes
-pixels and files. Lengths are fractions of the frame height, so 240p and 480p show the same
+What there is to draw is in textures.py and parts.py (shapes), what happens in scenes.py; here it
+becomes pixels and files. Lengths are fractions of the frame height, so 240p and 480p show the same
 scene. One seed gives the same bytes every time, on one machine with one set of library versions.
 """
 
@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from gcvos_mini.davis import write_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.toy.parts import TAU, TILE, fractal, paint_tile, sharpen
-from gcvos_mini.toy.scenes import ASPECT, MARGIN, TRAIN, VAL
+from gcvos_mini.toy.scenes import ASPECT, MARGIN, TRAIN, VAL, Camera, Light, Scene, Thing
+from gcvos_mini.toy.textures import TAU, TILE, fractal, paint_tile, scaled, sharpen, wrapped
 
 VERSION = 5  # raise it whenever the same seed would give other bytes
 FRAMES = {"train": 6, "val": 40}  # many scenes teach more than long ones
@@ -43,11 +43,12 @@ class Clip:
     seed: int = 0
 
     @property
-    def split(self):
+    def split(self) -> str:
+        """Which split it belongs to, "val" or "train"."""
         return "val" if self.name in VAL else "train"
 
-    def scene(self):
-        """The first draw in which every object covers at least 1.2 % of frame 0."""
+    def scene(self) -> Scene:
+        """The first draw with at least 1.2 % of frame 0 for every object. RuntimeError if none."""
         recipe = (VAL | TRAIN)[self.name]
         for attempt in range(200):
             rng = np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), attempt])
@@ -58,7 +59,7 @@ class Clip:
         raise RuntimeError(f"{self.name}: no draw shows every object in frame 0")
 
 
-def find_clip(name, seed=0):
+def find_clip(name: str, seed: int = 0) -> Clip:
     """The Clip of this name. Raises BadInput for an unknown one, or a seed below 0."""
     if seed < 0:
         raise BadInput(f"seed {seed}: must be 0 or more")
@@ -71,26 +72,30 @@ def find_clip(name, seed=0):
 
 
 # ---- pixels ------------------------------------------------------------------------------------
+# t is a frame's number, height that of the frame in pixels, an affine map of points 2x3 or 3x3.
 
 
-def to_pixels(matrix, height, x0=0, y0=0):
-    """(A: pixel -> coordinates) of a window that starts at pixel (x0, y0), after `matrix`."""
+def to_pixels(matrix: np.ndarray, height: int, x0: int = 0, y0: int = 0) -> np.ndarray:
+    """`matrix` (3, 3), which takes scene coordinates, made to take a window's pixels instead."""
     scale = np.array(
         [[1 / height, 0, (x0 + 0.5) / height], [0, 1 / height, (y0 + 0.5) / height], [0, 0, 1]]
     )
     return matrix @ scale
 
 
-def rgb(gain):
+def rgb(gain: np.ndarray) -> np.ndarray:
     """float32 (h, w) -> (h, w, 3), the same in each colour: faster than broadcasting."""
     return cv2.merge([gain.astype(np.float32)] * 3)
 
 
-def square(matrix):
+def square(matrix: np.ndarray) -> np.ndarray:
+    """An affine map (2, 3) as (3, 3), so that it can be inverted and multiplied."""
     return np.vstack([matrix, [0, 0, 1]])
 
 
-def coverage(thing, t, camera, height, canvas, margin):
+def coverage(
+    thing: Thing, t: float, camera: Camera, height: int, canvas: tuple[int, int], margin: int
+) -> tuple[np.ndarray, np.ndarray] | None:
     """How much of each pixel the thing covers: alpha float32 (h, w) and its window's corner.
 
     The window is the thing's box plus `margin` pixels, cut to the canvas (H, W) plus `margin`;
@@ -113,11 +118,12 @@ def coverage(thing, t, camera, height, canvas, margin):
     return cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255, low
 
 
-def width_of(height):
+def width_of(height: int) -> int:
+    """The width in pixels of frames of this height."""
     return round(height * ASPECT)
 
 
-def overlap(low, shape, canvas):
+def overlap(low: np.ndarray, shape: tuple, canvas: tuple) -> tuple[tuple, tuple]:
     """Slices of the canvas, and of a window of `shape` at `low`, where the two overlap."""
     outer, inner = [], []
     for start, length, limit in zip(low[::-1], shape, canvas, strict=True):
@@ -127,8 +133,8 @@ def overlap(low, shape, canvas):
     return tuple(outer), tuple(inner)
 
 
-def label_frame(scene, t, height):
-    """The mask alone: object ids uint8 (H, W)."""
+def label_frame(scene: Scene, t: float, height: int) -> np.ndarray:
+    """The mask of frame t alone: object ids uint8 (H, W)."""
     labels = np.zeros((height, width_of(height)), np.uint8)
     for thing in scene.things:
         drawn = coverage(thing, t, scene.camera, height, labels.shape, 1)
@@ -138,14 +144,15 @@ def label_frame(scene, t, height):
     return labels
 
 
-def soften(alpha, sigma):
-    """A wide blur of (h, w), computed at a quarter of the size."""
+def soften(alpha: np.ndarray, sigma: float) -> np.ndarray:
+    """A wide blur of (h, w), sigma in pixels, computed at a quarter of the size."""
     h, w = alpha.shape
     small = cv2.resize(alpha, (max(w // 4, 1), max(h // 4, 1)), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), max(sigma / 4, 0.3)), (w, h))
 
 
-def draw(image, labels, thing, tile, t, camera, height):
+def draw(image: np.ndarray, labels: np.ndarray, thing: Thing, tile: np.ndarray, t: float,
+         camera: Camera, height: int) -> None:  # fmt: skip
     """Paint one thing with its shadow onto image float32 (H, W, 3) and labels uint8 (H, W)."""
     margin = round(0.07 * height)
     drawn = coverage(thing, t, camera, height, labels.shape, margin)
@@ -166,7 +173,9 @@ def draw(image, labels, thing, tile, t, camera, height):
     image[outer] = image[outer] * rgb(shown[inner]) + layer[inner][..., :3]
 
 
-def shaded(alpha, tile, pose, low, height):
+def shaded(
+    alpha: np.ndarray, tile: np.ndarray, pose: np.ndarray, low: np.ndarray, height: int
+) -> np.ndarray:
     """The thing's texture in its window (h, w, 3), darker to the rim, lit from the upper left."""
     scale, middle = len(tile) / 2.4, len(tile) / 2 - 0.5
     to_tile = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]])
@@ -184,14 +193,17 @@ def shaded(alpha, tile, pose, low, height):
     return paint * rgb(0.62 + 0.45 * soft + 0.5 * reach * (down + 0.6 * right))
 
 
-def draw_eye(paint, pose, eye, low, height):
+def draw_eye(
+    paint: np.ndarray, pose: np.ndarray, eye: tuple[float, float], low: np.ndarray, height: int
+) -> None:
+    """Paint an eye at (x, y) of the thing's own coordinates onto its window (h, w, 3)."""
     x, y = (pose[:2] @ (*eye, 1)) * height - low - 0.5
     radius = 0.065 * abs(pose[1, 1]) * height
     for r, colour in ((radius, (245, 245, 240)), (0.55 * radius, (15, 15, 20))):
         cv2.circle(paint, (round(x * 16), round(y * 16)), round(r * 16), colour, -1, cv2.LINE_AA, 4)
 
 
-def motion_blur(layer, step):
+def motion_blur(layer: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Smear (h, w, 4) along `step` pixels, what the thing travels while the shutter is open."""
     reach = int(np.ceil(np.abs(step).max() / 2))
     if np.hypot(*step) < 1:
@@ -203,17 +215,7 @@ def motion_blur(layer, step):
     return cv2.filter2D(layer, -1, kernel / kernel.sum())
 
 
-def scaled(tile, size):
-    return cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def wrapped(tile, x, y):
-    """The periodic tile read at x, y (h, w) in tiles, from -30 to 30."""
-    n = len(tile)
-    return cv2.remap(tile, n * x, n * y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-
-
-def backdrop(scene, height):
+def backdrop(scene: Scene, height: int) -> np.ndarray:
     """The still world, frame plus MARGIN on each side: uint8 (H', W', 3)."""
     h, w = round((1 + 2 * MARGIN) * height), round((ASPECT + 2 * MARGIN) * height)
     y, x = ((np.mgrid[0:h, 0:w] + 0.5) / height - MARGIN).astype(np.float32)
@@ -228,7 +230,9 @@ def backdrop(scene, height):
     return np.clip(world, 0, 255).astype(np.uint8)
 
 
-def landscape(scene, ground, sky, x, y):
+def landscape(
+    scene: Scene, ground: np.ndarray, sky: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
     """A plane running to the horizon, hills before the sky; under water, haze and rays of light."""
     rng = np.random.default_rng(scene.seed)
     horizon = rng.uniform(0.25, 0.45) if scene.kind == "field" else rng.uniform(0.55, 0.75)
@@ -246,13 +250,15 @@ def landscape(scene, ground, sky, x, y):
     return np.where((y > horizon)[..., None], mixed, far).astype(np.float32)
 
 
-def tile_for(thing, height):
-    """The thing's texture, at about the resolution at which it will be seen."""
+def tile_for(thing: Thing, height: int) -> np.ndarray:
+    """The thing's texture (n, n, 3), at about the resolution at which it will be seen."""
     size = 2.4 * thing.path.points[:, 2].max() * height
     return scaled(paint_tile(thing.texture), int(np.clip(size, 16, TILE)))
 
 
-def seen_through(camera, world, x, y, t, height):
+def seen_through(
+    camera: Camera, world: np.ndarray, x: np.ndarray, y: np.ndarray, t: float, height: int
+) -> np.ndarray:
     """The part of the backdrop that the camera sees: float32 (H, W, 3); x, y (H, W)."""
     (dx, dy), zoom = camera.at(t)
     u = (x - ASPECT / 2) / zoom + ASPECT / 2 + dx + MARGIN
@@ -268,17 +274,21 @@ def seen_through(camera, world, x, y, t, height):
     )
 
 
-def drifting_shade(light, field, x, y, t):
-    """Cloud shadows that cross the scene: a gain (H, W, 3)."""
+def drifting_shade(
+    light: Light, field: np.ndarray, x: np.ndarray, y: np.ndarray, t: float
+) -> np.ndarray:
+    """Cloud shadows that cross the scene: a gain (H, W, 3), of a noise field (TILE, TILE)."""
     gloom = sharpen(wrapped(field, 0.35 * x + 0.006 * t % 1, 0.35 * y + 0.002 * t % 1) - 0.55, 6.0)
     return rgb(1 - light.shade * gloom)
 
 
-def clip_frames(clip, height=240, frames=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def clip_frames(
+    clip: Clip | str, height: int = 240, frames: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (frame uint8 (H, W, 3) RGB, mask uint8 (H, W) of object ids), one pair at a time.
 
     clip: a Clip, or the name of one of seed 0. frames: the length, FRAMES[split] by default;
-    nothing is kept, so any length fits in memory.
+    nothing is kept, so any length fits in memory. Raises BadInput on an unknown name.
     """
     clip = find_clip(clip) if isinstance(clip, str) else clip
     scene = clip.scene()
@@ -304,8 +314,10 @@ def clip_frames(clip, height=240, frames=None) -> Iterator[tuple[np.ndarray, np.
 # ---- files -------------------------------------------------------------------------------------
 
 
-def render_clip(root, clip, height=240, frames=None):
-    """Write one clip under `root` in the DAVIS layout (no split lists)."""
+def render_clip(
+    root: Path | str, clip: Clip | str, height: int = 240, frames: int | None = None
+) -> None:
+    """Write one clip under `root` in the DAVIS layout (no split lists). Raises as clip_frames."""
     clip = find_clip(clip) if isinstance(clip, str) else clip
     images, masks = (
         Path(root) / part / f"{height}p" / clip.name for part in ("JPEGImages", "Annotations")
@@ -317,13 +329,20 @@ def render_clip(root, clip, height=240, frames=None):
         write_mask(masks / f"{t:05d}.png", labels)
 
 
-def render_clips(root, seed=0, height=240, clips=None, frames=None, progress=True):
+def render_clips(
+    root: Path | str,
+    seed: int = 0,
+    height: int = 240,
+    clips: list[str] | None = None,
+    frames: int | None = None,
+    progress: bool = True,
+) -> Path:
     """Write the data set under `root`: JPEGImages, Annotations, ImageSets/2017/{train,val}.txt.
 
     height: 240 or 480 on the command line, any works here. clips: names, all by default. frames:
     another length for every clip. The files appear all at once at the end; a folder that already
-    holds this very data set is left alone. Returns the Path of `root`; raises BadInput when the
-    folder holds anything that this function did not write.
+    holds this very data set is left alone. Returns the Path of `root`; raises BadInput on an
+    unknown name, or when the folder holds anything that this function did not write.
     """
     root = Path(root)
     chosen = [find_clip(name, seed) for name in (clips or [*TRAIN, *VAL])]
@@ -352,7 +371,8 @@ def render_clips(root, seed=0, height=240, clips=None, frames=None, progress=Tru
     return root
 
 
-def write_lists(root, clips, about):
+def write_lists(root: Path, clips: list[Clip], about: dict) -> None:
+    """Write ImageSets/2017/<split>.txt, and toy.json, which says what was rendered."""
     lists = root / "ImageSets" / "2017"
     lists.mkdir(parents=True)
     for split in FRAMES:
@@ -362,7 +382,7 @@ def write_lists(root, clips, about):
     (root / "toy.json").write_text(json.dumps(about) + "\n")
 
 
-def already_there(root, about):
+def already_there(root: Path, about: dict) -> bool:
     """Whether `root` holds the data set `about` describes. BadInput if it holds foreign files."""
     if not root.exists():
         return False

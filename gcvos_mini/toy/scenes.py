@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from gcvos_mini.toy import parts
-from gcvos_mini.toy.parts import COATS, GROUNDS, LEAN, SHAPES, TAU, WALLS, Texture, random_texture
+from gcvos_mini.toy import parts, textures
+from gcvos_mini.toy.parts import LEAN, SHAPES, Shape
+from gcvos_mini.toy.textures import COATS, GROUNDS, TAU, WALLS, Texture, random_texture
 
 ASPECT = 854 / 480  # 427x240 and 854x480 alike
 MARGIN = 0.35  # background beyond each side of the frame, for the camera to pan over
@@ -24,11 +26,11 @@ class Loop:
     """A smooth closed path through points (n, 3) of x, y and size (a radius)."""
 
     points: np.ndarray
-    period: float
+    period: float  # frames for one time around
     start: float = 0.0  # where on the loop frame 0 is, in points
 
-    def at(self, t):
-        """Position and size (3,) at time t: a periodic Catmull-Rom spline."""
+    def at(self, t: float) -> np.ndarray:
+        """Position and size (3,) at frame t: a periodic Catmull-Rom spline."""
         n = len(self.points)
         i, u = divmod(t / self.period * n + self.start, 1.0)
         p0, p1, p2, p3 = (self.points[(int(i) + k) % n] for k in (-1, 0, 1, 2))
@@ -37,8 +39,8 @@ class Loop:
         )
 
 
-def loop(points, speed, start=0.0):
-    """The Loop through `points` whose fastest step is `speed` (heights per frame)."""
+def loop(points: np.ndarray | list[tuple], speed: float, start: float = 0.0) -> Loop:
+    """The Loop through `points` whose fastest step is `speed` (heights per frame), or slower."""
     unit = Loop(np.asarray(points, float), 1.0)
     track = np.array([unit.at(t)[:2] for t in np.linspace(0, 1, 200)])
     fastest = np.linalg.norm(np.diff(track, axis=0), axis=1).max() * 199
@@ -50,16 +52,16 @@ class Thing:
     """Something that moves: an object (id 1, 2, ...), or an occluder of the background (id 0)."""
 
     id: int
-    shape: Callable
-    build: tuple
+    shape: Callable[[tuple, float], Shape]
+    build: tuple[float, ...]
     texture: Texture
     path: Loop
     beat: float = 16.0  # frames per cycle of limbs or outline
     spin: float = 0.0  # radians to which it turns to and fro
     fixed: bool = False  # stands in the world: the camera moves it
 
-    def pose(self, t, camera):
-        """The affine map (2, 3) from its own coordinates to the frame's."""
+    def pose(self, t: float, camera: "Camera") -> np.ndarray:
+        """The affine map (2, 3) from its own coordinates to those of frame t."""
         x, y, size = self.path.at(t)
         vx, vy, _ = self.path.at(t + 0.5) - self.path.at(t - 0.5)
         lean, facing, angle = LEAN.get(self.shape), 1.0, self.spin * np.sin(TAU * t / 60)
@@ -72,55 +74,75 @@ class Thing:
         cos, sin = size * np.cos(angle), size * np.sin(angle)
         return np.array([[cos * facing, -sin, x], [sin * facing, cos, y]])
 
-    def outlines(self, t):
+    def outlines(self, t: float) -> Shape:
+        """Its outlines and eyes in frame t, in its own coordinates."""
         return self.shape(self.build, TAU * (t / self.beat + self.build[-1]))
 
 
 @dataclass(frozen=True)
 class Camera:
-    pan: tuple = (0.0, 0.0)
-    zoom: float = 0.0
-    period: float = 90.0
+    """How the view swings to and fro, and nearer."""
+
+    pan: tuple[float, float] = (0.0, 0.0)  # the furthest shift
+    zoom: float = 0.0  # the most that is added to a magnification of 1
+    period: float = 90.0  # frames
     ripple: float = 0.0  # the background seen through moving water
 
-    def at(self, t):
-        """Shift (2,) and magnification at time t."""
+    def at(self, t: float) -> tuple[np.ndarray, float]:
+        """Shift (2,) and magnification at frame t."""
         wave = np.sin(TAU * t / self.period)
         return np.array(self.pan) * wave, 1 + self.zoom * (1 - np.cos(TAU * t / self.period)) / 2
 
-    def to_frame(self, x, y, size, t):
+    def to_frame(self, x: float, y: float, size: float, t: float) -> tuple[float, float, float]:
+        """Where a place (x, y) of the world is seen in frame t, and at what size."""
         (dx, dy), zoom = self.at(t)
         return ((x - dx - ASPECT / 2) * zoom + ASPECT / 2, (y - dy - 0.5) * zoom + 0.5, size * zoom)
 
 
 @dataclass(frozen=True)
 class Light:
-    end: tuple = (1.0, 1.0, 1.0)  # RGB gain half a period later
-    period: float = 80.0
+    """How brightness and colour change, and come back."""
+
+    end: tuple[float, ...] = (1.0, 1.0, 1.0)  # RGB gain half a period later
+    period: float = 80.0  # frames
     shade: float = 0.0  # depth of the cloud shadows that drift over the scene
 
-    def gain(self, t):
+    def gain(self, t: float) -> np.ndarray:
+        """What RGB is multiplied by in frame t, float32 (3,)."""
         mix = (1 - np.cos(TAU * t / self.period)) / 2
         return (1 - mix + mix * np.array(self.end)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Scene:
+    """All that render.py needs to draw a clip of any length."""
+
     kind: str  # "wall", "field" or "water"
     ground: Texture
     sky: Texture
-    patches: tuple  # of Thing, in the backdrop's coordinates: part of it
-    things: tuple  # of Thing, far to near
+    patches: tuple[Thing, ...]  # in the backdrop's coordinates: part of it
+    things: tuple[Thing, ...]  # far to near
     camera: Camera
     light: Light
     seed: int
 
     @property
-    def ids(self):
+    def ids(self) -> list[int]:
+        """The object ids in its masks, in order."""
         return sorted(thing.id for thing in self.things if thing.id)
 
 
-def random_thing(rng, id, points, speed, shape=None, texture=None, start=0.0, **more):
+def random_thing(
+    rng: Generator,
+    id: int,
+    points: np.ndarray | list[tuple],
+    speed: float,
+    shape: Callable | None = None,
+    texture: Texture | None = None,
+    start: float = 0.0,
+    **more,
+) -> Thing:
+    """A Thing on the loop through `points`; what is not given is drawn from rng."""
     shape = shape or SHAPES[rng.integers(len(SHAPES))]
     texture = texture or random_texture(rng, COATS)
     spin = rng.uniform(-0.6, 0.6) if LEAN.get(shape, 0) is None else 0.0
@@ -136,12 +158,20 @@ def random_thing(rng, id, points, speed, shape=None, texture=None, start=0.0, **
     )
 
 
-def still(rng, shape, x, y, size, texture=None, fixed=True):
+def still(rng: Generator, shape: Callable, x: float, y: float, size: float,
+          texture: Texture | None = None, fixed: bool = True) -> Thing:  # fmt: skip
     """A Thing that stands in the world: an occluder, or a patch of the background."""
     return random_thing(rng, 0, [(x, y, size)], 1.0, shape, texture, beat=40.0, fixed=fixed)
 
 
-def random_world(rng, things, kind=None, camera=None, light=None, vivid=False):
+def random_world(
+    rng: Generator,
+    things: list[Thing],
+    kind: str | None = None,
+    camera: Camera | None = None,
+    light: Light | None = None,
+    vivid: bool = False,
+) -> Scene:
     """A Scene around `things`: background, still patches, camera and light drawn from rng.
 
     Dull patches belong to the background at a glance. `vivid` ones look like objects, so that
@@ -151,7 +181,7 @@ def random_world(rng, things, kind=None, camera=None, light=None, vivid=False):
     dull = {"saturation": (0.1, 0.6), "repeats": (8, 14)}
     ground = random_texture(rng, WALLS if kind == "wall" else GROUNDS, **dull)
     sky = Texture(
-        parts.clouds,
+        textures.clouds,
         ((90 + 60 * rng.uniform(), 150, 215), (225, 225, 235)),
         1,
         int(rng.integers(2**31)),
@@ -184,10 +214,11 @@ def random_world(rng, things, kind=None, camera=None, light=None, vivid=False):
 
 
 # ---- what happens in a clip --------------------------------------------------------------------
+# First the routes: points (n, 3) of a loop that starts near (x, y); `reach` is for `about` alone.
 
 
-def about(rng, x, y, size, reach):
-    """Four points around a home, for a path that wanders."""
+def about(rng: Generator, x: float, y: float, size: float, reach: float) -> np.ndarray:
+    """Four points up to 1.2 `reach` from (x, y), for a path that wanders."""
     angles = rng.uniform(0, TAU) + rng.choice([-1, 1]) * np.arange(4) * TAU / 4
     radii = reach * rng.uniform(0.6, 1.2, (4, 1))
     sizes = size * rng.uniform(0.85, 1.15, (4, 1))
@@ -195,13 +226,13 @@ def about(rng, x, y, size, reach):
     return np.hstack([np.clip(places, (0.15, 0.2), (ASPECT - 0.15, 0.8)), sizes])
 
 
-def across(rng, x, y, size, reach):
+def across(rng: Generator, x: float, y: float, size: float, reach: float) -> list[tuple]:
     """From side to side, slightly up and down."""
     far = ASPECT - x
     return [(x, y, size), (far, y + rng.uniform(-0.15, 0.15), size * rng.uniform(0.8, 1.2))]
 
 
-def away(rng, x, y, size, reach):
+def away(rng: Generator, x: float, y: float, size: float, reach: float) -> list[tuple]:
     """Out of the nearer side of the frame, and back in."""
     out = ASPECT + 1.5 * size if x > ASPECT / 2 else -1.5 * size
     return [
@@ -212,12 +243,12 @@ def away(rng, x, y, size, reach):
     ]
 
 
-def nearer(rng, x, y, size, reach):
+def nearer(rng: Generator, x: float, y: float, size: float, reach: float) -> list[tuple]:
     """Towards the camera: small, then large."""
     return [(x, y, 0.75 * size), (ASPECT / 2, 0.5, 1.5 * size), (ASPECT - x, 0.6, 1.1 * size)]
 
 
-def varied(rng):
+def varied(rng: Generator) -> Scene:
     """A training scene: one to three objects, each on a kind of path of its own.
 
     With few objects and dull patches, a network learns to find whatever stands out and never
@@ -238,12 +269,15 @@ def varied(rng):
     if rng.uniform() < 0.4:
         x = rng.uniform(0.3, ASPECT - 0.3)
         shape, y, size = [(parts.post, 0.4, 0.8), (parts.bush, 0.85, 0.25)][rng.integers(2)]
-        coat = random_texture(rng, [parts.wood, parts.grass, parts.bricks], repeats=(9, 15))
+        coat = random_texture(
+            rng, [textures.wood, textures.grass, textures.bricks], repeats=(9, 15)
+        )
         things.append(still(rng, shape, x, y, size, coat))
     return random_world(rng, things, vivid=True)
 
 
-def two_friends(rng):
+def two_friends(rng: Generator) -> Scene:
+    """A small animal passes before a person; both stay in view."""
     small = [(0.5, 0.64, 0.27), (1.35, 0.6, 0.3), (0.9, 0.66, 0.27)]
     tall = [(1.0, 0.5, 0.4), (1.5, 0.5, 0.38), (0.4, 0.52, 0.4)]
     return random_world(
@@ -256,7 +290,8 @@ def two_friends(rng):
     )
 
 
-def leaves_and_returns(rng):
+def leaves_and_returns(rng: Generator) -> Scene:
+    """A fish swims out of the frame and comes back; an octopus stays."""
     out = [(1.3, 0.4, 0.3), (2.2, 0.45, 0.3), (1.3, 0.6, 0.3), (0.9, 0.5, 0.3)]
     stays = about(rng, 0.6, 0.5, 0.3, 0.4)
     return random_world(
@@ -269,8 +304,9 @@ def leaves_and_returns(rng):
     )
 
 
-def look_alikes(rng):
-    coat = random_texture(rng, [parts.stripes, parts.spots, parts.checks])
+def look_alikes(rng: Generator) -> Scene:
+    """Two fish of one shape and one texture cross."""
+    coat = random_texture(rng, [textures.stripes, textures.spots, textures.checks])
     one = [(0.4, 0.36, 0.3), (1.4, 0.42, 0.3)]
     two = [(1.4, 0.68, 0.3), (0.4, 0.56, 0.3)]
     return random_world(
@@ -283,9 +319,10 @@ def look_alikes(rng):
     )
 
 
-def behind_the_fence(rng):
+def behind_the_fence(rng: Generator) -> Scene:
+    """An animal walks behind a fence that covers parts of it."""
     walk = [(0.45, 0.5, 0.42), (1.35, 0.5, 0.42)]
-    planks = random_texture(rng, [parts.wood], (0.2, 0.6))
+    planks = random_texture(rng, [textures.wood], (0.2, 0.6))
     return random_world(
         rng,
         [
@@ -297,7 +334,8 @@ def behind_the_fence(rng):
     )
 
 
-def sunset(rng):
+def sunset(rng: Generator) -> Scene:
+    """A bird and an animal, while the light turns dark and red."""
     dusk = Light((0.62, 0.36, 0.34), 80.0, 0.35)
     flight, walk = about(rng, 0.6, 0.35, 0.34, 0.5), across(rng, 1.3, 0.68, 0.32, 0)
     return random_world(
@@ -311,7 +349,8 @@ def sunset(rng):
     )
 
 
-def approach(rng):
+def approach(rng: Generator) -> Scene:
+    """A person comes nearer, up to almost three times as large."""
     path = [(0.5, 0.42, 0.2), (1.0, 0.5, 0.4), (1.3, 0.55, 0.55), (0.8, 0.5, 0.3)]
     return random_world(
         rng,
@@ -321,7 +360,8 @@ def approach(rng):
     )
 
 
-def crossing(rng):
+def crossing(rng: Generator) -> Scene:
+    """Three objects cross one another's paths."""
     paths = [
         [(0.35, 0.35, 0.32), (1.4, 0.62, 0.32)],
         [(1.4, 0.4, 0.3), (0.4, 0.5, 0.34)],
@@ -335,7 +375,8 @@ def crossing(rng):
     )
 
 
-def shape_shifter(rng):
+def shape_shifter(rng: Generator) -> Scene:
+    """One object whose outline changes kind altogether."""
     path = about(rng, 0.9, 0.5, 0.3, 0.5)
     return random_world(rng, [random_thing(rng, 1, path, 0.035, parts.morph, beat=26.0)], "wall")
 
