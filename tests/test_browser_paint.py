@@ -11,22 +11,24 @@ from PIL import Image
 pytest.importorskip("ipycanvas")
 
 from gcvos_mini.davis import read_mask
-from gcvos_mini.own_video import first_frame
-from gcvos_mini.paint import MaskPainter
-from gcvos_mini.segment import VideoSegmenter, video_frames
+from gcvos_mini.segment import VideoSegmenter, follow_source
+from gcvos_mini.show.paint import MaskPainter
+from gcvos_mini.stream import first_frame
 
 SETUP = """
 from pathlib import Path
 import ipywidgets as widgets, torch
 from PIL import Image
-from gcvos_mini import own_video, toy
 from gcvos_mini.config import SMOKE
 from gcvos_mini.network import Network
-from gcvos_mini.paint import MaskPainter
+from gcvos_mini.show.own_video import VideoRunner
+from gcvos_mini.show.paint import MaskPainter
+from gcvos_mini.stream import first_frame
+from gcvos_mini.toy import clip_frames
 
 clip = Path({folder!r}) / "clip"
 clip.mkdir(exist_ok=True)
-for t, (frame, _) in enumerate(toy.clip_frames("approach", 101, frames=4)):
+for t, (frame, _) in enumerate(clip_frames("approach", 101, frames=4)):
     Image.fromarray(frame).save(clip / f"{{t:05d}}.png")
 torch.manual_seed(0)
 model = Network(SMOKE).eval()
@@ -35,11 +37,11 @@ with torch.no_grad():
     model.decoder.predict.bias.zero_()
 """
 SHOW = """
-painter = MaskPainter(own_video.first_frame(clip))
+painter = MaskPainter(first_frame(clip))
 go = widgets.Button(description="segment")
 
 def start(button):
-    runner = own_video.VideoRunner(model, clip, painter.mask, clip.with_name("masks"))
+    runner = VideoRunner(model, clip, painter.mask, clip.with_name("masks"))
     page.children = (*page.children, runner)
 
 go.on_click(start)
@@ -76,10 +78,35 @@ def drag(page, *points):
     page.mouse.up()
 
 
+def touch(page, *points):
+    """A finger goes down on the canvas, along, and up."""
+    finger = page.context.new_cdp_session(page)
+    for kind, point in [("touchStart", points[0]), *(("touchMove", p) for p in points[1:])]:
+        spot = dict(zip("xy", at(page, point)))
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [spot]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def canvas_pixels(page):
     """What the canvas shows, uint8 (h, w, 3)."""
     encoded = page.locator("canvas").first.evaluate("c => c.toDataURL().split(',')[1]")
     return np.array(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+
+
+def canvas_width(page):
+    """How wide the canvas is on the page."""
+    return page.locator("canvas").first.bounding_box()["width"]
+
+
+def wait_for_picture(page, twin):
+    """Until the canvas shows what the twin does: the last strokes may still be on their way."""
+    expected = twin.picture().astype(int)
+    for _ in range(100):
+        shown = canvas_pixels(page)
+        if shown.shape == expected.shape and np.abs(shown - expected).mean() < 6:  # JPEG
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"canvas and twin differ by {np.abs(shown - expected).mean():.1f}")
 
 
 def test_the_painted_mask_reaches_the_segmenter(opened, folder):
@@ -107,14 +134,36 @@ def test_the_painted_mask_reaches_the_segmenter(opened, folder):
     drag(opened, (400, 30), (400, 90))
     twin.tool.value = "eraser"
     twin.press(400, 30), twin.release(400, 90)
-    expected = twin.picture().astype(int)
-    for _ in range(100):  # the last strokes may still be on their way
-        shown = canvas_pixels(opened)
-        if np.abs(shown - expected).mean() < 6:  # JPEG
-            break
-        opened.wait_for_timeout(100)
+    wait_for_picture(opened, twin)
+
+    opened.get_by_role("button", name="4x").click()
+    opened.mouse.move(*at(opened, (270, 150)))
+    opened.mouse.wheel(0, -96)  # the view moves up by 8 pixels of the frame
+    drag(opened, (60, 40), (300, 220), (480, 60))
+    twin.zoom.value, twin.tool.value = 4, "eraser"
+    twin.scroll(0, -96)
+    twin.press(60, 40), twin.drag(300, 220), twin.release(480, 60)
+    wait_for_picture(opened, twin)
+    opened.screenshot(path=folder / "zoomed.png")
+    opened.get_by_role("button", name="cut", exact=True).click()
+    for corner in [(100, 100), (200, 100)]:
+        opened.mouse.click(*at(opened, corner))
+    opened.get_by_text("cut still open (corners: 2").wait_for()
+    opened.keyboard.press("Escape")
+    opened.get_by_text("cut still open").wait_for(state="detached")
+
+    page_size = opened.viewport_size
+    opened.set_viewport_size({"width": 700, "height": 1400})
+    opened.get_by_role("button", name="1x").click()
+    opened.get_by_role("button", name="brush").click()
+    assert canvas_width(opened) < 400  # all of it is seen, smaller
+    touch(opened, (60, 250), (160, 250), (160, 280))
+    twin.zoom.value, twin.tool.value = 1, "brush"
+    twin.press(60, 250), twin.drag(160, 250), twin.release(160, 280)
+    wait_for_picture(opened, twin)
+    opened.screenshot(path=folder / "narrow.png")
+    opened.set_viewport_size(page_size)
     opened.screenshot(path=folder / "painted.png")
-    assert shown.shape == expected.shape and np.abs(shown - expected).mean() < 6
 
     opened.get_by_role("button", name="segment").click()
     opened.get_by_text("frame 0, 1 of 4 done").wait_for()
@@ -126,11 +175,9 @@ def test_the_painted_mask_reaches_the_segmenter(opened, folder):
     opened.locator("button.widget-toggle-button", has_text="run").click()
     opened.get_by_text("frame 3, 4 of 4 done").wait_for()
     opened.screenshot(path=folder / "segmented.png")
-    segmenter = VideoSegmenter(model)
-    for t, (name, frame) in enumerate(video_frames(clip)):
-        mask = segmenter.step(frame) if t else segmenter.start(frame, first)
+    for name, _, mask in follow_source(VideoSegmenter(model), clip, first):
         saved = read_mask(folder / "masks" / f"{name}.png")
-        assert np.array_equal(saved, mask if t else first)
+        assert np.array_equal(saved, mask)
     assert saved.any() and opened.errors == []
 
     opened.get_by_role("button", name="save GIF").click()

@@ -1,21 +1,33 @@
 """The painter without a browser: strokes go in as the mouse would send them, ids come out."""
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
-from gcvos_mini import render
-from gcvos_mini.davis import PALETTE
+from gcvos_mini.davis import PALETTE, read_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.paint import Drawing, MaskPainter, canvas_size, fill_polygon, stroke
+from gcvos_mini.show import render
+from gcvos_mini.show.drawing import Drawing, fill_polygon, stroke
+from gcvos_mini.show.paint import ZOOMS, MaskPainter, View, canvas_size
 
 HEIGHT, WIDTH = 40, 60
 
 
-def drawing(**settings):
+@pytest.fixture
+def frame():
+    """Large and odd: its canvas is 0.5274 of its width."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (1023, 1820, 3), np.uint8)
+
+
+def drawing(**chosen):
     new = Drawing(np.zeros((HEIGHT, WIDTH), np.uint8))
-    for name, value in settings.items():
+    for name, value in chosen.items():
         setattr(new, name, value)
     return new
 
@@ -125,16 +137,78 @@ def test_a_click_on_the_first_corner_closes_a_polygon():
     assert new.corners == [] and new.mask[15, 35] == 2 and new.mask[28, 12] == 0
 
 
-def test_two_corners_are_no_polygon():
+def test_two_corners_are_no_polygon_and_wait_for_a_third():
     new = drawing(tool="polygon")
     new.press((10, 10), close=4)
     new.press((11, 10), close=4)  # near the first: a corner, since two close nothing
-    assert len(new.corners) == 2
     new.close_polygon()
-    assert not new.mask.any() and new.corners == [] and new.before == []
+    assert not new.mask.any() and new.corners == [(10, 10), (11, 10)]
+    assert new.status().endswith("polygon for object 1 still open (corners: 2, three are needed)")
 
 
-# ---- undo ---------------------------------------------------------------------------------------
+points = st.tuples(st.floats(-5, WIDTH + 5), st.floats(-5, HEIGHT + 5))
+
+
+@given(st.lists(points, min_size=3, max_size=7), st.integers(0, 2**32 - 1))
+def test_a_cut_takes_away_what_the_polygon_would_fill(corners, seed):
+    start = np.random.default_rng(seed).integers(0, 4, (HEIGHT, WIDTH), np.uint8)
+    filled = start.copy()
+    fill_polygon(filled, corners, 9)
+    new = Drawing(start)
+    new.tool, new.object = "cut", 2
+    for corner in corners:
+        new.press(corner, close=-1.0)
+    new.close_polygon()
+    assert np.array_equal(new.mask, np.where(filled == 9, 0, start))
+
+
+@pytest.mark.parametrize("begun", ["polygon", "cut"])
+def test_an_open_polygon_waits_while_another_tool_is_used(begun):
+    new = drawing(tool=begun, radius=2.0)
+    new.mask[:] = 5
+    for corner in [(10, 10), (50, 10), (50, 35)]:
+        new.press(corner)
+    new.tool, new.object = "eraser", 3
+    paint(new, (5, 30), (8, 30))
+    what = "cut" if begun == "cut" else "polygon for object 3"
+    assert new.status().endswith(f"{what} still open (corners: 3)") and new.mask[30, 6] == 0
+    new.close_polygon()
+    assert new.mask[15, 45] == (0 if begun == "cut" else 3) and new.mask[30, 10] == 5
+    assert new.corners == [] and "open" not in new.status()
+
+
+# ---- undo and redo ------------------------------------------------------------------------------
+
+STEPS = ("stroke", "erase", "corner", "close", "drop", "clear", "undo", "undo", "redo")
+
+
+def take(new, step, point):
+    """One step of a hand; True where it changes what is there, or could."""
+    if step in ("stroke", "erase", "corner"):
+        new.tool = {"stroke": "brush", "erase": "eraser", "corner": "polygon"}[step]
+        paint(new, point, (point[1], point[0]))
+        return True
+    corners = len(new.corners)
+    {"close": new.close_polygon, "drop": new.drop_polygon, "clear": new.clear}[step]()
+    return {"close": corners > 2, "drop": corners > 0, "clear": True}[step]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(STEPS), points), max_size=25))
+def test_undo_and_redo_against_a_list_of_all_that_was(steps):
+    new = drawing(radius=4.0)
+    states, at = [(new.mask.copy(), [])], 0
+    for step, point in steps:
+        if step == "undo":
+            new.undo()
+            at = max(0, at - 1)
+        elif step == "redo":
+            new.redo()
+            at = min(at + 1, len(states) - 1)
+        elif take(new, step, point):
+            states[at + 1 :] = [(new.mask.copy(), list(new.corners))]
+            at += 1
+        assert np.array_equal(new.mask, states[at][0]) and new.corners == states[at][1]
 
 
 def test_undo_goes_back_step_by_step_to_the_start():
@@ -147,11 +221,6 @@ def test_undo_goes_back_step_by_step_to_the_start():
     new.tool = "eraser"
     paint(new, (25, 22), (30, 22))
     masks.append(new.mask.copy())
-    new.tool = "polygon"
-    for corner in [(5, 30), (25, 30), (15, 38)]:
-        new.press(corner)
-    new.close_polygon()
-    masks.append(new.mask.copy())
     new.clear()
     assert not new.mask.any()
     for mask in reversed(masks):
@@ -161,15 +230,28 @@ def test_undo_goes_back_step_by_step_to_the_start():
     assert np.array_equal(new.mask, start) and np.array_equal(start[:5, :5], np.full((5, 5), 4))
 
 
-def test_undo_takes_a_corner_before_it_takes_a_stroke():
-    new = drawing()
-    paint(new, (20, 20), (30, 20))
-    painted = new.mask.copy()
-    new.tool = "polygon"
-    new.press((5, 5))
-    new.press((9, 5))
+def test_undo_goes_back_corner_by_corner_also_into_a_closed_polygon():
+    new = drawing(tool="polygon")
+    corners = [(5, 30), (25, 30), (15, 38)]
+    for corner in corners:
+        new.press(corner)
+    new.close_polygon()
     new.undo()
-    assert new.corners == [(5, 5)] and np.array_equal(new.mask, painted)
+    assert new.corners == corners and not new.mask.any()
+    new.undo()
+    assert new.corners == corners[:2]
+    new.tool = "brush"
+    paint(new, (20, 20), (30, 20))
+    new.undo()  # the stroke came last
+    assert new.corners == corners[:2] and not new.mask.any()
+
+
+def test_a_mask_stored_by_columns_goes_back_as_it_was():
+    start = np.asfortranarray(np.random.default_rng(0).integers(0, 3, (HEIGHT, WIDTH), np.uint8))
+    new = Drawing(start)
+    new.clear()
+    new.undo()
+    assert np.array_equal(new.mask, start)
 
 
 def test_undo_in_the_middle_of_a_stroke_ends_it():
@@ -180,14 +262,77 @@ def test_undo_in_the_middle_of_a_stroke_ends_it():
     assert not new.mask.any()
 
 
+# ---- the part that is seen ----------------------------------------------------------------------
+
+sizes = st.tuples(st.integers(1, 2500), st.integers(1, 2500))
+places = st.tuples(st.integers(-50, 3000), st.integers(-50, 3000))
+
+
+@given(sizes, st.lists(st.tuples(st.sampled_from(ZOOMS), places), min_size=1, max_size=4),
+       st.tuples(st.floats(-10, 1000), st.floats(-10, 700)))  # fmt: skip
+def test_points_of_canvas_and_frame_at_any_zoom_and_place(size, moves, point):
+    """From first principles: the part's edges are the canvas's edges, and all between is linear."""
+    view = View(size, canvas_size(*size))
+    for zoom, place in moves:
+        view = view.zoomed(zoom).moved(*place)
+    for axis, at in enumerate(("left", "top")):
+        part = -(-size[axis] // zoom)
+        first = min(max(place[axis], 0), size[axis] - part)
+        assert getattr(view, at) == first and view.size[axis] == part
+        edges = [0, view.canvas[axis]], [first, first + part]
+        slope = part / view.canvas[axis]
+        assert [view.to_frame(v, v)[axis] for v in edges[0]] == pytest.approx(edges[1])
+        assert [view.to_canvas(v, v)[axis] for v in edges[1]] == pytest.approx(edges[0])
+        assert view.to_frame(*point)[axis] == pytest.approx(first + slope * point[axis])
+    assert view.to_canvas(*view.to_frame(*point)) == pytest.approx(point, abs=1e-6)
+    assert view.to_frame(*view.to_canvas(*point)) == pytest.approx(point, abs=1e-6)
+
+
+@given(sizes, places, st.sampled_from(ZOOMS), st.sampled_from(ZOOMS))
+def test_zooming_keeps_the_middle_where_the_frame_lets_it(size, place, zoom, other):
+    before = View(size, canvas_size(*size)).zoomed(zoom).moved(*place)
+    after = before.zoomed(other)
+    for axis, at in enumerate(("left", "top")):
+        middle = getattr(before, at) + before.size[axis] / 2
+        free = min(max(middle - after.size[axis] / 2, 0), after.limits[axis])
+        assert abs(getattr(after, at) - free) < 1
+
+
+@pytest.mark.parametrize("size", [(61, 37), (427, 240), (1820, 1023)])
+@pytest.mark.parametrize("zoom", ZOOMS)
+def test_a_canvas_pixel_shows_the_frame_pixel_it_maps_to(size, zoom):
+    ids = np.random.default_rng(zoom).integers(0, 255, size[::-1], np.uint8)
+    painter = MaskPainter(np.zeros((*ids.shape, 3), np.uint8), ids)
+    painter.zoom.value, painter.opacity.value = zoom, 1
+    painter.across.value, painter.down.value = size[0] // 3, size[1] // 5
+    colours = np.array(PALETTE, np.uint8).reshape(256, 3)
+    picture = painter.picture()
+    height, width = picture.shape[:2]
+    columns = np.array([painter.to_frame(x + 0.5, 0)[0] for x in range(width)])
+    rows = np.array([painter.to_frame(0, y + 0.5)[1] for y in range(height)])
+    safe_columns, safe_rows = (abs(v - v.round()) > 1e-6 for v in (columns, rows))  # no ties
+    expected = colours[ids[np.ix_(rows.astype(int), columns.astype(int))]]
+    wrong = (picture != expected).any(axis=2)[np.ix_(safe_rows, safe_columns)]
+    assert not wrong.any() and safe_columns.mean() > 0.4 and safe_rows.mean() > 0.4
+
+
+def test_opacity_and_brightness_change_the_view_only(frame):
+    start = np.zeros(frame.shape[:2], np.uint8)
+    start[300:700, 400:900] = 2
+    painter = MaskPainter(frame, start)
+    seen = cv2.resize(start, (960, 540), interpolation=cv2.INTER_NEAREST_EXACT)
+    plain = painter.shown.copy()
+    painter.opacity.value = 0
+    assert np.array_equal(painter.picture(), render.outline(plain, seen))
+    painter.opacity.value, painter.brightness.value = 0.3, 2
+    levels = [round(255 * (v / 255) ** 0.5) for v in range(256)]
+    brighter = np.array(levels, np.uint8)[plain]
+    assert np.array_equal(painter.picture(), render.overlay(brighter, seen, 0.3))
+    painter.brightness.value = 1
+    assert np.array_equal(painter.shown, plain) and np.array_equal(painter.mask, start)
+
+
 # ---- the widget ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def frame():
-    """Large and odd: its canvas is 0.5274 of its width."""
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (1023, 1820, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +414,23 @@ def test_what_is_sent_while_the_mouse_moves_adds_up_to_the_picture(frame, monkey
     assert np.array_equal(sent.picture, painter.picture())
 
 
+@pytest.mark.parametrize("zoom", ZOOMS[1:])
+def test_what_is_sent_of_a_zoomed_view_adds_up_too_and_is_little(monkeypatch, zoom):
+    painter = MaskPainter(np.zeros((101, 181, 3), np.uint8))
+    painter.zoom.value, painter.radius.value = zoom, 1  # a frame pixel is up to 25 canvas pixels
+    painter.across.value, painter.down.value = 50, 30
+    sent = Sent(painter, monkeypatch)
+    painter.press(100, 100)
+    assert np.array_equal(sent.picture, painter.picture())
+    for x, y in [(137, 100.5), (140, 140), (139, 151), (541, 301), (3, 2)]:
+        painter.drag(x, y)
+        assert np.array_equal(sent.picture, painter.picture()), (x, y)
+    sizes = []
+    monkeypatch.setattr(painter.canvas, "put_image_data", lambda part, *at: sizes.append(part.size))
+    painter.drag(8, 5)
+    assert 0 < sum(sizes) < painter.picture().size / 8
+
+
 def test_the_browsers_events_reach_the_mask(frame):
     """As ipycanvas hands them on: down, move, up, out, and fingers."""
     painter = MaskPainter(frame)
@@ -290,6 +452,71 @@ def test_the_browsers_events_reach_the_mask(frame):
     event("touch_start", (500, 300)), event("touch_move", (600, 300)), event("touch_end")
     event("touch_move", (700, 300))
     assert painter.mask[568, 1040] == 2 and not painter.mask[568, 1250:].any()
+    event("touch_start", (500, 20)), event("touch_cancel"), event("touch_move", (700, 20))
+    assert painter.mask[38, 948] == 2 and not painter.mask[38, 1100:].any()
+
+    def key(name):
+        content = {"event": "key_down", "key": name}
+        content |= dict.fromkeys(("shift_key", "ctrl_key", "meta_key"), False)
+        painter.canvas._handle_frontend_event(None, content, [])
+
+    painter.tool.value = "cut"
+    event("mouse_down", (100, 100)), event("mouse_down", (200, 100))
+    key("a")
+    assert len(painter.drawing.corners) == 2
+    key("Escape")
+    assert painter.drawing.corners == [] and "open" not in painter.label.value
+    painter.undo.click()
+    assert len(painter.drawing.corners) == 2 and "cut still open" in painter.label.value
+
+
+def test_the_wheel_moves_a_zoomed_view_and_no_other(frame):
+    painter = MaskPainter(frame)
+    painter.scroll(30, 100)
+    assert painter.view == View((1820, 1023), (960, 540))
+    painter.zoom.value = 4  # 455x256, around the middle: 682, 383
+    painter.scroll(0, -96)  # at 2.11 canvas pixels a pixel
+    painter.scroll(1, 0)  # a little is at least a pixel
+    assert (painter.view.left, painter.view.top) == (683, 337)
+    assert (painter.across.value, painter.down.value) == (683, 337)
+    painter.scroll(1e5, 1e5)
+    assert (painter.view.left, painter.view.top) == (1820 - 455, 1023 - 256)
+
+
+def test_the_zoom_has_a_place_and_limits(frame):
+    painter = MaskPainter(frame)
+    assert painter.across.disabled and painter.down.disabled
+    whole = painter.picture()
+    for zoom, limits in [(2, (910, 511)), (8, (1592, 895))]:
+        painter.zoom.value = zoom
+        assert (painter.across.max, painter.down.max) == limits and not painter.down.disabled
+        assert painter.view.zoom == zoom and painter.picture().shape == whole.shape
+    painter.across.value, painter.down.value = 1592, 0
+    x, y = painter.to_canvas(1592 + 30.5, 40.5)
+    assert (x, y) == pytest.approx((30.5 * 960 / 228, 40.5 * 540 / 128))
+    painter.radius.value = 1
+    painter.press(x, y), painter.release(x, y)
+    assert painter.mask[40, 1622] == 1 and (painter.mask > 0).sum() <= 5
+    painter.zoom.value = 1
+    assert painter.across.disabled and painter.view.left == painter.view.top == 0
+    painter.undo.click()
+    assert np.array_equal(painter.picture(), whole)
+
+
+def test_corners_are_shown_where_they_were_clicked_in_a_zoomed_view(frame):
+    painter = MaskPainter(np.zeros_like(frame))
+    painter.zoom.value, painter.tool.value = 4, "cut"
+    painter.press(400, 300), painter.press(600, 300)
+    rows, columns = np.nonzero(painter.picture().any(axis=2))
+    assert abs(rows - 300).max() <= 6
+    assert (columns.min(), columns.max()) == pytest.approx((395, 605), abs=2)
+
+
+def test_the_smallest_frame_can_be_zoomed():
+    painter = MaskPainter(np.zeros((1, 1, 3), np.uint8))
+    for zoom in ZOOMS:
+        painter.zoom.value = zoom
+        assert painter.picture().shape == (3, 3, 3) and painter.across.disabled
 
 
 def test_controls_reach_the_drawing(frame):
@@ -313,8 +540,13 @@ def test_controls_reach_the_drawing(frame):
     painter.finish.click()
     assert (painter.mask == 2).sum() == pytest.approx(count + 100 * 100 / 2 * 1.894**2, rel=0.03)
     painter.press(10, 500)
-    painter.tool.value = "brush"
-    assert painter.drawing.corners == []
+    painter.tool.value, painter.object.value = "brush", 4
+    assert len(painter.drawing.corners) == 1
+    assert "; polygon for object 4 still open (corners: 1, three are" in painter.label.value
+    painter.drop.click()
+    assert painter.drawing.corners == [] and "open" not in painter.label.value
+    painter.clear.click(), painter.undo.click(), painter.redo.click()
+    assert not painter.mask.any()
     assert (painter.object.min, painter.object.max) == (1, 254)
 
 
@@ -328,3 +560,28 @@ def test_a_mask_to_start_from_is_copied(frame):
     assert 9 not in painter.mask
     with pytest.raises(BadInput, match="mask is 1820x1022, frame is 1820x1023"):
         MaskPainter(frame, start[:-1])
+
+
+def test_save_writes_a_davis_mask_and_replaces_nothing(tmp_path):
+    start = np.zeros((41, 63), np.uint8)
+    start[5:20, 5:30], start[10:30, 30:50] = 1, 7
+    painter = MaskPainter(np.zeros((41, 63, 3), np.uint8), start)
+    path = tmp_path / "masks" / "00000.png"
+    painter.save(path)
+    assert np.array_equal(read_mask(path), start)
+    with Image.open(path) as image:
+        assert image.mode == "P" and image.getpalette()[: 3 * 8] == PALETTE[: 3 * 8]
+    painter.clear.click()
+    written = path.read_bytes()
+    with pytest.raises(BadInput, match="00000.png: there is such a file already; choose") as said:
+        painter.save(str(path))
+    assert path.read_bytes() == written and "\n" not in str(said.value)
+    with pytest.raises(BadInput, match="already"):
+        painter.save(tmp_path)
+    painter.tool.value = "polygon"
+    painter.press(3, 3)
+    with pytest.raises(BadInput, match="a polygon is still open; close it or drop it"):
+        painter.save(tmp_path / "b.png")
+    painter.drop.click()
+    painter.save(tmp_path / "b.png")
+    assert not read_mask(tmp_path / "b.png").any()

@@ -21,7 +21,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.show import render
 from gcvos_mini.show.drawing import TOOLS, Drawing, stroke
 
-__all__ = ["Drawing", "MaskPainter", "View", "canvas_picture", "canvas_size", "fitted", "stroke"]
+__all__ = ["MaskPainter", "canvas_picture", "fitted", "stroke"]  # what others use
 
 LARGEST, ENLARGED = (960, 640), 3  # a canvas is at most so large, and a frame so much enlarged
 CLOSE = 8  # canvas pixels: a click so near to its first corner closes a polygon
@@ -248,7 +248,10 @@ class MaskPainter(widgets.VBox):
     def press(self, x, y):
         """The button goes down at (x, y) of the canvas."""
         self.drawing.press(self.to_frame(x, y), CLOSE / self.scale[0])
-        self.draw()
+        if self.drawing.last is None:  # a corner, or a polygon closed
+            self.draw()
+        else:
+            self.draw_around((x, y), (x, y))
 
     def drag(self, x, y):
         """The mouse has moved to (x, y) of the canvas."""
