@@ -52,8 +52,7 @@ notebooks: .venv/ready
 	$(PY) -m jupyter nbconvert --to html --execute --output-dir runs/notebooks notebooks/*.ipynb
 
 outputs: .venv/ready  # what the repository stores and people see: run before a commit of notebooks
-	GCVOS_TIER=mini $(PY) -m jupyter nbconvert --to notebook --execute --inplace \
-	    --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	GCVOS_TIER=mini $(PY) notebooks/store.py notebooks/*.ipynb
 
 gallery: .venv/ready  # one page for people without Python: clicks are dot products in its script
 	$(PY) -m gcvos_mini.show.gallery --out runs/gallery.html

@@ -26,7 +26,7 @@ class Stage:
     height: int | None = None  # at which its network then works, in place of Config.height
     clip_frames: int = 3
     two_frames: float = 0.0  # share of the run that starts on two-frame clips, at half the cost
-    matching_start: bool = False  # heads that match before the first step, see train.py
+    matching_start: bool = False  # heads that match before the first step, see matching_start.py
     objects: int = 1  # of one clip, at most; with more they compete for the pixels, as in use
     clips_per_epoch: int | None = None  # None: one per still, or one per video frame
     rotation: float = 30.0

@@ -151,6 +151,11 @@ class Timed:
         self.seconds = 0.0
 
     @property
+    def frames(self) -> int:
+        """Frames that the memory holds."""
+        return self.memory.frames
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the memory's state."""
         return self.memory.nbytes

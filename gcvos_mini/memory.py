@@ -299,20 +299,28 @@ def make_memory(choice: Choice, config: Config = PAPER) -> Memory:
     choice: a name of `MEMORIES`, "module:Class", a class (or any function without arguments that
     makes one), or a memory not yet written to, which is copied. A class with `for_network(config)`,
     as GlobalContext and what is derived from it, is made by that. Raises BadInput on a name that is
-    none, on a module or class that cannot be found, and on a memory that already holds frames.
+    none, on a module or class that cannot be found or made, and on a memory that holds frames.
     """
     if isinstance(choice, str):
         if choice in MEMORIES:
             return MEMORIES[choice](config)
         choice = find_class(choice)
     if hasattr(choice, "read") and not isinstance(choice, type):
-        if choice.frames:
-            raise BadInput(f"{name_of(choice)}: holds {choice.frames} frames; give a fresh one")
-        return copy.deepcopy(choice)
-    memory = choice.for_network(config) if hasattr(choice, "for_network") else choice()
-    missing = [part for part in ("write", "read", "nbytes") if not hasattr(memory, part)]
+        memory = copy.deepcopy(choice)
+    else:
+        try:
+            make = getattr(choice, "for_network", None)
+            memory = make(config) if make else choice()
+        except TypeError as error:  # not callable, or wants arguments
+            raise BadInput(
+                f"memory {name_of(choice)}: cannot be made ({error}); give a class that needs no "
+                "arguments, or one with for_network(config)"
+            ) from error
+    missing = [part for part in ("write", "read", "nbytes", "frames") if not hasattr(memory, part)]
     if missing:
         raise BadInput(f"memory {name_of(choice)}: has no {missing[0]}; see gcvos_mini/memory.py")
+    if memory.frames:
+        raise BadInput(f"memory {name_of(choice)}: holds {memory.frames} frames; give a fresh one")
     return memory
 
 

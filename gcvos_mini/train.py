@@ -152,7 +152,7 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
     """
     cv2.setNumThreads(1)  # the cores belong to the network; before any worker is forked
     accelerator = Accelerator(
-        cpu=run.device is not None and pick_device(run.device).type == "cpu",
+        cpu=pick_device(run.device).type == "cpu",
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
     set_seed(run.seed)
@@ -281,6 +281,10 @@ def train(
     if learning_rate is not None:
         settings = replace(
             settings, learning_rate=learning_rate, backbone_learning_rate=learning_rate
+        )
+    if run.device not in (None, "cuda", "mps", "cpu"):
+        raise BadInput(
+            f"--device {run.device}: give cuda, mps or cpu; CUDA_VISIBLE_DEVICES chooses a card"
         )
     if memory is not None:
         make_memory(memory, network)  # a name that is none is found now

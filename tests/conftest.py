@@ -5,6 +5,7 @@ import torch
 
 from gcvos_mini.config import SMOKE
 from gcvos_mini.network import Network
+from gcvos_mini.toy import render_clips
 
 BROWSER = pytest.StashKey()  # which browser the tests ran in
 
@@ -18,6 +19,14 @@ def model():
         network.decoder.predict.weight *= 20
         network.decoder.predict.bias.zero_()
     return network
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory):
+    """Two training clips and one to score, six frames at 64 lines; not to be written to."""
+    names = ["train-000", "train-001", "crossing"]
+    root = tmp_path_factory.mktemp("toy") / "set"
+    return render_clips(root, 0, 64, names, 6, progress=False)
 
 
 @pytest.fixture(scope="module")

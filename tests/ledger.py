@@ -1,9 +1,9 @@
-"""README's claim ledger, made of claims.toml and of what the checks came to.
+"""The claim ledger of docs/claims.md, made of claims.toml and of what the checks came to.
 
     python tests/ledger.py --tests                        the tests that claims.toml names
     python tests/ledger.py --notebooks                    the notebooks that it names
-    python tests/ledger.py runs/outcomes.json             write the table into README.md
-    python tests/ledger.py runs/outcomes.json --check     only say whether README.md has it
+    python tests/ledger.py runs/outcomes.json             write the table into the page
+    python tests/ledger.py runs/outcomes.json --check     only say whether the page has it
 
 `make ledger` does all of it. A verdict is printed only where every check of its claim passed.
 """
@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "claims.md"
 START, END = "<!-- ledger: made by `make ledger`, do not edit -->", "<!-- end of ledger -->"
 VERDICTS = ("reproduced", "partly", "failed", "not attempted")
 
@@ -52,12 +52,12 @@ def notebook(number):
 
 
 def link(check):
-    """A check in Markdown: where it stands, linked, and what it is called there."""
+    """A check in Markdown: where it stands, linked from docs/, and what it is called there."""
     if check.startswith("notebooks/"):
         number, _, slug = check.removeprefix("notebooks/").split(":")
-        return f"[notebook {number}]({notebook(number)})", slug
+        return f"[notebook {number}](../{notebook(number)})", slug
     file, name = check.split("::")
-    return f"[{Path(file).stem}]({file})", name.removeprefix("test_").replace("_", " ")
+    return f"[{Path(file).stem}](../{file})", name.removeprefix("test_").replace("_", " ")
 
 
 def links(checks):
@@ -85,15 +85,15 @@ def ledger(claims, outcomes):
     return "\n".join(lines)
 
 
-def with_ledger(readme, table):
-    """The text of README.md with the table between its two markers."""
-    before, _, rest = readme.partition(START)
+def with_ledger(page, table):
+    """The text of the page with the table between its two markers."""
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n{table}\n{END}{after}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description="The claim ledger of README.md.")
+    parser = argparse.ArgumentParser(description="The claim ledger of docs/claims.md.")
     parser.add_argument("outcomes", type=Path, nargs="?", help="what pytest --outcomes wrote")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("--tests", action="store_true", help="print the tests that are named")
@@ -108,12 +108,12 @@ def main():
     elif options.outcomes is None:
         parser.error("which outcomes? run pytest with --outcomes FILE and name FILE here")
     else:
-        had = README.read_text()
+        had = PAGE.read_text()
         wanted = with_ledger(had, ledger(claims, json.loads(options.outcomes.read_text())))
         if not options.check:
-            README.write_text(wanted)
+            PAGE.write_text(wanted)
         elif wanted != had:
-            sys.exit("README.md: the claim ledger is not what these checks show; run make ledger")
+            sys.exit("docs/claims.md: the ledger is not what these checks show; run make ledger")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_benchmark import Echo, Planted
 
-from gcvos_mini import basis, toy, toy_scenes
-from gcvos_mini.benchmark import MEMORIES
+from gcvos_mini import basis
 from gcvos_mini.clips import held_out
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import load_split
+from gcvos_mini.keymaps import selectivity, written_keys
+from gcvos_mini.memory import MEMORIES
 from gcvos_mini.network import Network, load_model, save_model
-from gcvos_mini.render import selectivity
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.segment import VideoSegmenter, follow
+from gcvos_mini.toy import TRAIN, clip_frames, render_clips
 
 
 def random_rotation(size, seed=0):
@@ -24,18 +23,14 @@ def random_rotation(size, seed=0):
 
 @pytest.fixture(scope="module")
 def clip():
-    return list(toy.clip_frames("two-friends", 64, 5))
+    return list(clip_frames("two-friends", 64, 5))
 
 
 def probabilities(network, memory, clip):
     """(T - 1, O + 1, H, W) of a clip."""
     segmenter = VideoSegmenter(network, memory)
-    segmenter.start(*clip[0])
-    found = []
-    for frame, _ in clip[1:]:
-        segmenter.step(frame)
-        found.append(segmenter.probabilities.clone())
-    return torch.stack(found)
+    run = follow(segmenter, (frame for frame, _ in clip), clip[0][1])
+    return torch.stack([segmenter.probabilities.clone() for _ in run][1:])
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -52,7 +47,7 @@ def test_rotated_keys_are_the_rotation_times_the_keys(model, clip):
     frame = torch.from_numpy(clip[0][0]).permute(2, 0, 1)[None] / 255
     mask = torch.from_numpy(clip[0][1] == 1)[None, None].float()
     rotated = basis.rotate(model, rotation)
-    for find in (lambda n: n.memorize(frame, mask)[0], lambda n: n.look(frame).key):
+    for find in (lambda n: n.encode_memory(frame, mask)[0], lambda n: n.encode_query(frame).key):
         with torch.no_grad():
             old, new = find(model)[0].flatten(1).double(), find(rotated)[0].flatten(1).double()
         torch.testing.assert_close(new, rotation @ old, rtol=0, atol=1e-5)
@@ -144,35 +139,9 @@ def test_every_map_counts_the_same_and_so_do_object_and_background():
         basis.stack_cells([(key, nothing)])
 
 
-def test_written_keys_are_those_of_the_masks_that_were_found(tmp_path):
-    """Planted writes the truth into channel 5 whatever it is given; the first frame is left out."""
-    toy.render(tmp_path, 0, 64, ["approach"], 5, progress=False)
-    truths = [mask > 0 for _, mask in toy.clip_frames("approach", 64, 5)]
-    sequence = load_split(tmp_path, 2017, "val")[0]
-    network = Planted(truths).eval()
-    found = list(basis.written_keys(network, sequence, 2017, frames=4))
-    assert [o for o, *_ in found] == [0, 0, 0]
-    for _, key, cells in found:
-        assert selectivity(key, cells)[5] > 0.97
-
-
-def test_written_keys_of_true_masks(tmp_path):
-    """An untrained network finds nothing, so only the keys of true masks show the objects."""
-    toy.render(tmp_path, 0, 64, ["two-friends"], 4, progress=False)
-    sequence = load_split(tmp_path, 2017, "val")[0]
-    torch.manual_seed(0)
-    network = Echo(SMOKE).eval()
-    found, true = (
-        list(basis.written_keys(network, sequence, 2017, true_masks=t)) for t in (False, True)
-    )
-    assert [o for o, *_ in found] == [o for o, *_ in true] == [0, 1] * 3
-    for (_, lost, cells), (_, key, same) in zip(found, true):
-        np.testing.assert_array_equal(cells, same)
-        assert selectivity(key, cells)[5] > 0.99 > 0.95 > selectivity(lost, cells)[5]
-
-
 def test_command_writes_the_same_network(tmp_path, model, capsys):
-    toy.render(tmp_path / "set", 0, 64, list(toy_scenes.TRAIN)[:3], 4, progress=False)
+    names = list(TRAIN)[:3]
+    render_clips(tmp_path / "set", 0, 64, names, 4, progress=False)
     save_model(model, tmp_path / "in.safetensors")
     data, out = [tmp_path / "set"], tmp_path / "new" / "out.safetensors"
     basis.basis(data, out, str(tmp_path / "in.safetensors"), frames=4)
@@ -185,7 +154,7 @@ def test_command_writes_the_same_network(tmp_path, model, capsys):
     name, channel, high, lowest, low = (cell.strip() for cell in now.split("|")[1:-1])
     assert (name, channel, lowest) == ("rotated", "0", str(SMOKE.key_dim - 1))
     assert float(high) > float(was.split("|")[3]) and float(low) < float(was.split("|")[5])
-    videos = held_out(data, list(toy_scenes.TRAIN)[:3])
-    maps = [key for video in videos for key in basis.written_keys(after, *video)]
+    videos = held_out(data, names)
+    maps = [key for video in videos for key in written_keys(after, *video)]
     score = np.nanmean([selectivity(key, cells) for _, key, cells in maps], axis=0)
     assert [f"{score[0]:.3f}", f"{score[-1]:.3f}"] == [high, low]  # what was printed was written

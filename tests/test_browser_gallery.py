@@ -5,7 +5,8 @@ import pytest
 from browser import fresh_page
 from test_gallery import EVERY, HEIGHT, NAMES, decoded
 
-from gcvos_mini import gallery
+from gcvos_mini.bunny import CREDIT
+from gcvos_mini.show import gallery
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def page(chromium, file):
         page.on("request", lambda request: page.requests.append(request.url))
         page.goto(file.as_uri())
         page.evaluate("gallery.ready")
+        choose(page, "two-friends")
         yield page
         asked = [url for url in page.requests if not url.startswith("data:")]
         assert asked == [file.as_uri()]
@@ -31,8 +33,14 @@ def pixels(page, canvas):
     return page.locator(canvas).first.evaluate("canvas => canvas.toDataURL()")
 
 
-def clip_data(page, index=0):
-    return page.evaluate(f"JSON.parse(document.getElementById('data').textContent).clips[{index}]")
+def choose(page, name):
+    page.locator("#clip").select_option(label=name)
+    page.wait_for_function("name => gallery.now.clip.name === name", arg=name)
+
+
+def clip_data(page, name="two-friends"):
+    clips = page.evaluate("JSON.parse(document.getElementById('data').textContent).clips")
+    return next(clip for clip in clips if clip["name"] == name)
 
 
 def click(page, y, x):
@@ -52,13 +60,13 @@ def test_each_control_changes_the_picture_it_belongs_to(page, tmp_path):
         assert pixels(page, "#map") not in seen, control
         assert (pixels(page, "#frame") != frame) == (control == "#t")
         seen.add(pixels(page, "#map"))
-    assert "3 of 4" in page.locator("#tOut").inner_text()
+    assert "4 of 5" in page.locator("#tOut").inner_text()
     page.locator("#t").press("Home")
     assert page.locator("#line figure").count() == 0
     page.locator("#play").click()
-    page.get_by_text("4 of 4").wait_for()
+    page.get_by_text("5 of 5").wait_for()
     page.get_by_role("button", name="play").wait_for()  # it has stopped by itself
-    assert page.locator("#line figure").count() == 4
+    assert page.locator("#line figure").count() == 5
 
 
 def test_sorting_puts_the_channel_first_that_selects_the_object_best(page):
@@ -76,23 +84,22 @@ def test_a_click_changes_the_heat_maps_and_so_do_the_arrow_keys(page):
     above, below = "#line canvas:nth-child(1)", "#line canvas:nth-child(2)"
     seen = [{pixels(page, above)}, {pixels(page, below)}]
     words = page.locator("#words").inner_text()
-    assert words.startswith("Row 1, column 2 of frame 4")
+    assert words.startswith("Row 1, column 2 of frame 5")
     click(page, 4, 6)
-    assert page.locator("#words").inner_text().startswith("Row 4, column 6 of frame 4")
+    assert page.locator("#words").inner_text().startswith("Row 4, column 6 of frame 5")
     for canvas, before in zip((above, below), seen):
         assert pixels(page, canvas) not in before
         before.add(pixels(page, canvas))
     page.locator("#frame").press("ArrowUp")
     page.locator("#frame").press(",")
-    assert page.locator("#words").inner_text().startswith("Row 3, column 6 of frame 3")
-    assert pixels(page, above) not in seen[0] and page.locator("#line figure").count() == 3
+    assert page.locator("#words").inner_text().startswith("Row 3, column 6 of frame 4")
+    assert pixels(page, above) not in seen[0] and page.locator("#line figure").count() == 4
 
 
-@pytest.mark.parametrize("index", range(len(NAMES)))
-def test_its_weights_are_those_that_numpy_computes_of_the_same_numbers(page, index):
-    page.locator("#clip").select_option(NAMES[index])
-    page.wait_for_function("name => gallery.now.clip.name === name", arg=NAMES[index])
-    clip = clip_data(page, index)
+@pytest.mark.parametrize("name", NAMES)
+def test_its_weights_are_those_that_numpy_computes_of_the_same_numbers(page, name):
+    choose(page, name)
+    clip = clip_data(page, name)
     keys, queries = (x.astype(float) for x in decoded(clip))
     h, w = clip["map"]
     for t, y, x, o in [(4, 0, 0, 0), (2, h - 1, w - 1, len(clip["ids"]) - 1), (1, 2, 3, 0)]:
@@ -116,9 +123,22 @@ def test_the_second_object_is_read_by_itself(page):
     before = pixels(page, "#line canvas")
     page.locator("#object").select_option(label="2")
     assert pixels(page, "#line canvas") != before
-    page.locator("#clip").select_option("approach")
-    page.get_by_text("Frame 4 of approach").wait_for()
+    choose(page, "approach")
+    assert page.locator("#frameText").inner_text().startswith("Frame 5 of approach")
     assert not page.locator("#object").is_visible()
+
+
+def test_the_bunny_opens_the_page_with_its_credit_and_J(chromium, file):
+    with fresh_page(chromium) as page:
+        page.goto(file.as_uri())
+        page.evaluate("gallery.ready")
+        said = page.locator("#frameText").inner_text()
+        J = clip_data(page, "bunny")["J"]
+        assert said.startswith("Frame 9 of bunny, outlined as found;")
+        assert f"mean J {J:.2f} over the 9 later frames with a true mask" in said
+        assert page.get_by_text(CREDIT).is_visible()
+        choose(page, "approach")
+        assert not page.get_by_text(CREDIT).is_visible()
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(chromium, file, tmp_path):
@@ -130,6 +150,9 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(chromium, file, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.locator("#frame").tap(position={"x": 40, "y": 40})
         assert page.locator("#words").inner_text().startswith("Row 1, column 1 ")
+        for part in page.locator(".controls label > *:visible").all():
+            box = part.bounding_box()
+            assert box["x"] + box["width"] <= 390 - 23, part.inner_text()
 
 
 def test_without_javascript_there_are_pictures_on_paper(chromium, file, tmp_path):

@@ -14,22 +14,23 @@ pytest.importorskip("ipywidgets")
 
 SETUP = """
 import numpy as np, torch
-from gcvos_mini import inside, toy
 from gcvos_mini.config import SMOKE
-from gcvos_mini.explore import GhostLab, KeyMapExplorer, ReadExplorer
 from gcvos_mini.network import Network
+from gcvos_mini.record import Record, watch
+from gcvos_mini.show.explore import GhostLab, KeyMapExplorer, ReadExplorer
+from gcvos_mini.toy import clip_frames
 
 rng = np.random.default_rng(0)
-frames, masks = map(np.stack, zip(*toy.clip_frames("approach", 144, frames=8)))
+frames, masks = map(np.stack, zip(*clip_frames("approach", 144, frames=8)))
 keys, values, queries = (rng.normal(size=shape).astype(np.float32)
                          for shape in [(8, 1, 6, 9, 16), (8, 1, 2, 9, 16), (8, 6, 9, 16)])
-record = inside.Record(frames, masks, [1], keys, values, queries, "mean", 0.5)
+record = Record(frames, masks, [1], keys, values, queries, "mean", 0.5)
 maps = KeyMapExplorer({"approach": (frames, masks, keys[:, 0]),
                        "first half": (frames[:4], masks[:4], keys[:4, 0])})
 read = ReadExplorer(record)
 torch.manual_seed(0)
 model = Network(SMOKE).eval()
-ghost = GhostLab(model, inside.watch(model, frames[:4, :64, :64], masks[0, 40:104, 80:144]))
+ghost = GhostLab(model, watch(model, frames[:4, :64, :64], masks[0, 40:104, 80:144]))
 """
 
 

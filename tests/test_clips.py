@@ -5,6 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from davis_folder import write_davis, write_stills
 from PIL import Image
 from scipy.interpolate import RBFInterpolator
 
@@ -20,7 +21,6 @@ from gcvos_mini.clips import (
     year_of,
 )
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import write_mask
 from gcvos_mini.errors import BadInput
 
 STILLS = dataclasses.replace(SMOKE.stages["stills"], crop=48, paste=0.0, jitter=0.0, objects=1)
@@ -40,24 +40,13 @@ def paint(mask, colour, background):
 
 
 def save_still(root, name, image, mask):
-    for part in ("images", "masks"):
-        (root / part).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(root / "images" / f"{name}.png")
-    write_mask(root / "masks" / f"{name}.png", np.uint8(mask))
+    write_stills(root, {name: (image, np.uint8(mask))})
 
 
 def save_video(root, name, pairs):
-    """pairs: (frame uint8 (H, W, 3), ids uint8 (H, W)) in time order."""
-    folders = [root / part / "480p" / name for part in ("JPEGImages", "Annotations")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    for t, (frame, ids) in enumerate(pairs):
-        Image.fromarray(frame).save(folders[0] / f"{t:05d}.png")  # lossless
-        write_mask(folders[1] / f"{t:05d}.png", ids)
-    lists = root / "ImageSets" / "2017"
-    lists.mkdir(parents=True, exist_ok=True)
-    with (lists / "train.txt").open("a") as file:
-        file.write(name + "\n")
+    """pairs: (frame uint8 (H, W, 3), ids uint8 (H, W)) in time order; pixels stay as they are."""
+    frames, masks = zip(*pairs)
+    write_davis(root, {name: (frames, masks)}, split="train", suffix=".png")
 
 
 @pytest.fixture
@@ -314,29 +303,6 @@ def test_short_videos_are_used_to_their_end(tmp_path):
     assert len(clips.videos) == 1 and len(clips.videos[0]) == 1
     for _ in range(5):
         assert times(clips.from_video(np.random.default_rng(0), 1.0)[0]) == [0, 1, 2]
-
-
-def test_one_object_is_followed_through_a_clip(tmp_path):
-    """Objects 3 (red) and 7 (green) change sides; 255 is void and never an object."""
-    pairs = []
-    for t in range(8):
-        a, b = box(left=5 + 5 * t, width=20, top=5), box(left=55 - 5 * t, width=20, top=35)
-        ids = 3 * np.uint8(a) + 7 * np.uint8(b)
-        ids[28:32] = 255
-        pairs.append((np.where(a[..., None], np.uint8(RED), paint(b, GREEN, GREY)), ids))
-    save_video(tmp_path, "two", pairs)
-    clips = TrainingClips(VIDEOS, [tmp_path], total=10)
-    rng, picked = np.random.default_rng(0), []
-    for _ in range(20):
-        frames, masks = clips.from_video(rng, 1.0)
-        colours = {
-            tuple(np.median(f[m == 1], axis=0).astype(int).tolist())
-            for f, m in zip(frames, masks, strict=True)
-            if (m == 1).sum() > 8
-        }
-        assert len(colours) <= 1
-        picked += colours
-    assert set(picked) == {RED, GREEN}
 
 
 # ---- several objects ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gcvos_mini import complexity
 from gcvos_mini.complexity import MIB
 from gcvos_mini.config import PAPER
-from gcvos_mini.memory import GlobalContext, SpaceTime
+from gcvos_mini.memory import GlobalContext, SpaceTime, make_memory
 
 # Table 1 as printed (384x384): t, FLOPS in G, memory in MB. The GC row has no t.
 PRINTED = [("STM", 0, "0.2", "4"), ("STM", 10, "2.1", "40"), ("STM", 100, "21.2", "394"),
@@ -65,6 +65,34 @@ def test_operations_agree_with_torch_flop_counter(height, width, frames, key_dim
     with FlopCounterMode(display=False) as read:
         query @ context
     assert read.get_total_flops() == 2 * complexity.gc_read_operations(height, width, *dims)
+
+
+@pytest.mark.parametrize("name", ["gc", "stm", "stm-linear"])
+def test_operations_asked_of_a_memory_are_those_of_the_formulas(name):
+    """Of one write and one read, for two objects; it holds the frame afterwards."""
+    height, width, *dims = 4, 5, 6, 7
+    memory = make_memory(name)
+    key, value, query = (torch.rand(2, c, height, width) for c in (*dims, dims[0]))
+    for frames in (1, 2, 3):
+        counted = complexity.operations_of(memory, key, value, query)
+        one = complexity.stm_read_operations(height, width, frames, *dims)
+        if name == "gc":
+            one = complexity.gc_write_operations(height, width, *dims)
+            one += complexity.gc_read_operations(height, width, *dims)
+        assert counted == 2 * one and memory.frames == frames
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_counts_of_both_orders(frames):
+    """T writes and one read, or STM's read; the context needs the larger of write and read."""
+    size = 24, 24, frames, 128, 512
+    context, similarity = complexity.counted_operations(*size)
+    assert context == (frames + 1) * 576 * 128 * 512
+    assert similarity == complexity.stm_read_operations(*size)
+    alive = 576 * (128 + 512) + 2 * 128 * 512  # key, value, this frame's context, running mean
+    for nbytes in (4, 2):
+        stm = complexity.stm_read_bytes(*size, dtype_bytes=nbytes)
+        assert complexity.counted_bytes(*size, nbytes) == (nbytes * alive, stm)
 
 
 def test_bytes_agree_with_real_tensors():
@@ -143,7 +171,7 @@ def test_table_2_counts_the_real_networks():
     ({"local_dim": 128}, {"key_dim": 512, "local_dim": 512}),
     ({"local_dim": 256}, {"key_dim": 512, "local_dim": 256}),
     ({"decoder_dim": 128}, {"key_dim": 512, "decoder_dim": 128}),
-    ({"trunk": "resnet18"}, {"key_dim": 512, "trunk": "resnet18"}),
+    ({"backbone": "resnet18"}, {"key_dim": 512, "backbone": "resnet18"}),
 ])  # fmt: skip
 def test_other_readings_do_not_give_table_2(first, second):
     counts = [complexity.parameters(dataclasses.replace(PAPER, **s)) for s in (first, second)]

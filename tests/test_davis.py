@@ -1,8 +1,11 @@
+"""The DAVIS layout: what is read and written bit for bit, and what is refused by name."""
+
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from davis_folder import write_davis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,6 +15,7 @@ from gcvos_mini import davis
 from gcvos_mini.davis import (
     PALETTE,
     load_split,
+    read_first_mask,
     read_frame,
     read_mask,
     read_sequence_mask,
@@ -33,13 +37,8 @@ def two_objects():
     return mask
 
 
-def add_sequence(root, name, frames=3, masks=3, resolution="480p"):
-    images = root / "JPEGImages" / resolution / name
-    images.mkdir(parents=True)
-    for t in reversed(range(frames)):  # not written in time order
-        Image.fromarray(picture(t)).save(images / f"{t:05d}.jpg")
-    for t in range(masks):
-        write_mask(root / "Annotations" / resolution / name / f"{t:05d}.png", two_objects())
+def sequence(frames=3, masks=3):
+    return [picture(t) for t in range(frames)], [two_objects()] * masks
 
 
 def write_split(root, text, folder="2017", split="val"):
@@ -50,10 +49,7 @@ def write_split(root, text, folder="2017", split="val"):
 
 @pytest.fixture
 def data(tmp_path):
-    for name in ("bear", "ant"):
-        add_sequence(tmp_path, name)
-    write_split(tmp_path, "bear\nant\n\n")
-    return tmp_path
+    return write_davis(tmp_path, {"bear": sequence(), "ant": sequence()})
 
 
 # Masks
@@ -227,7 +223,11 @@ def test_missing_file_is_named(tmp_path):
 # Splits
 
 
-def test_split(data):
+def test_split(data, monkeypatch):
+    def last_first(folder):
+        return (folder / name for name in sorted(os.listdir(folder), reverse=True))
+
+    monkeypatch.setattr(Path, "iterdir", last_first)  # a file system may list in any order
     (data / "JPEGImages/480p/bear/._00000.jpg").write_bytes(b"macOS")
     (data / "JPEGImages/480p/bear/notes.txt").write_text("not a frame")
     bear, ant = load_split(data, 2017, "val")
@@ -261,9 +261,8 @@ def test_split_from_an_editor_on_another_system(data):
 
 @pytest.mark.parametrize("name", ["my dog", "hündin", "-rf", ".hidden", "$HOME"])
 def test_unusual_names(data, name):
-    add_sequence(data, name)
-    write_split(data, f"{name}\n")
-    assert [s.name for s in load_split(data)] == [name]
+    write_davis(data, {name: sequence()}, split="odd")
+    assert [s.name for s in load_split(data, split="odd")] == [name]
     write_split(data, f"/JPEGImages/480p/{name}/00000.jpg /Annotations/x\n", folder="480p")
     assert [s.name for s in load_split(data, 2016)] == [name]
 
@@ -289,7 +288,7 @@ def test_order_of_frames_is_sure(data):
 
 
 def test_resolution(data):
-    add_sequence(data, "bear", frames=1, resolution="240p")
+    write_davis(data, {"bear": sequence(frames=1)}, resolution="240p")
     write_split(data, "bear\n")
     assert len(load_split(data)[0].frames) == 3  # 480p where there is a choice
     assert len(load_split(data, resolution="240p")[0].frames) == 1
@@ -302,14 +301,12 @@ def test_resolution(data):
 
 
 def test_only_resolution_is_taken(tmp_path):
-    add_sequence(tmp_path, "bear", resolution="320p")
-    write_split(tmp_path, "bear\n")
+    write_davis(tmp_path, {"bear": sequence()}, resolution="320p")
     assert load_split(tmp_path)[0].frames[0].parts[-3] == "320p"
 
 
 def test_first_mask_is_enough(tmp_path):
-    add_sequence(tmp_path, "fish", frames=4, masks=1)
-    write_split(tmp_path, "fish\n")
+    write_davis(tmp_path, {"fish": sequence(frames=4, masks=1)})
     [fish] = load_split(tmp_path)
     assert (len(fish.frames), list(fish.masks)) == (4, ["00000"])
 
@@ -378,6 +375,21 @@ def test_bad_start(data, mask, message):
     write_mask(data / "Annotations/480p/bear/00000.png", mask)
     with pytest.raises(BadInput, match=message):
         read_start(load_split(data)[0], 2017)
+
+
+def test_first_mask_whose_object_is_white(tmp_path):
+    """White alone is the object 1; beside an id, 255 is void and stays what it is."""
+    path, object_1 = tmp_path / "m.png", two_objects() == 1
+    for written, read in [
+        (255 * object_1, object_1),
+        (np.where(object_1, 255, two_objects()), np.where(object_1, 255, two_objects())),
+        (two_objects(), two_objects()),
+    ]:
+        Image.fromarray(written.astype(np.uint8)).save(path)
+        np.testing.assert_array_equal(read_first_mask(path), read)
+    write_mask(path, 0 * two_objects())
+    with pytest.raises(BadInput, match="m.png: first mask is empty"):
+        read_first_mask(path)
 
 
 def test_objects_leave_out_background_and_void():

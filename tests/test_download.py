@@ -15,6 +15,7 @@ import tomllib
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,26 +195,20 @@ def test_whole_part_of_an_earlier_run(server, tmp_path, known):
     assert server.log == ([] if known else [["a.zip", "bytes=100000-", 0]])
 
 
-@pytest.mark.parametrize("faults", [{"ignore_range": True}, {"shift": 10, "no_length": True}])
-def test_server_that_does_not_continue(server, tmp_path, faults):
-    """A whole file or other bytes than asked for must not be appended."""
+SERVERS = {
+    "sends a whole file": (CONTENT[:5_000], {"ignore_range": True}),
+    "sends other bytes": (CONTENT[:5_000], {"shift": 10, "no_length": True}),
+    "has a shorter file": (2 * CONTENT, {}),
+    "tells no length": (b"", {"no_length": True}),
+}
+
+
+@pytest.mark.parametrize("part, faults", SERVERS.values(), ids=SERVERS)
+def test_server_that_does_not_continue(server, tmp_path, part, faults):
+    """A whole file or other bytes than asked for must not be appended to the part."""
     server.files["a.zip"] = CONTENT
     server.faults.update(faults)
-    (tmp_path / "a.zip.part").write_bytes(CONTENT[:5_000])
-    download(server, tmp_path)
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
-
-
-def test_part_longer_than_the_file(server, tmp_path):
-    server.files["a.zip"] = CONTENT
-    (tmp_path / "a.zip.part").write_bytes(2 * CONTENT)
-    download(server, tmp_path)
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
-
-
-def test_length_is_not_needed(server, tmp_path):
-    server.files["a.zip"] = CONTENT
-    server.faults["no_length"] = True
+    (tmp_path / "a.zip.part").write_bytes(part)
     download(server, tmp_path)
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
 
@@ -278,9 +273,7 @@ def test_server_error_is_tried_again(server, tmp_path):
 @pytest.mark.parametrize("known", [True, False])
 def test_full_disk_is_seen_before_the_download(server, tmp_path, monkeypatch, known):
     server.files["a.zip"] = CONTENT
-    monkeypatch.setattr(
-        fetch.shutil, "disk_usage", lambda _: fetch.shutil._ntuple_diskusage(0, 0, 9)
-    )
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
     with pytest.raises(BadInput, match="97.66 KiB needed, 9 bytes free; make room"):
         download(server, tmp_path, **({"bytes": len(CONTENT)} if known else {}))
     assert os.listdir(tmp_path) == []
@@ -468,9 +461,7 @@ def test_stopped_while_unpacking(tmp_path, monkeypatch):
 
 def test_no_room_to_unpack(tmp_path, monkeypatch):
     (tmp_path / "inner").mkdir()
-    monkeypatch.setattr(
-        fetch.shutil, "disk_usage", lambda _: fetch.shutil._ntuple_diskusage(0, 0, 8)
-    )
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=8))
     with pytest.raises(BadInput, match="9 bytes needed, 8 bytes free"):
         unpack(tmp_path, zipped(MEMBERS))
 

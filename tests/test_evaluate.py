@@ -1,18 +1,28 @@
+"""The DAVIS protocol against the official evaluator, and runs that stop, go on and are refused."""
+
+import functools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import tyro
+from davis_folder import write_davis, write_masks
 from PIL import Image
 
-from gcvos_mini import evaluate
-from gcvos_mini.davis import read_mask, write_mask
-from gcvos_mini.errors import BadInput
-from gcvos_mini.evaluate import KEYS, score_masks
+from gcvos_mini import evaluate, segment
+from gcvos_mini.config import SMOKE
+from gcvos_mini.davis import load_sequence, read_mask, write_mask
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.evaluate import KEYS, Evaluation, score_masks
+from gcvos_mini.network import Network, save_model
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -26,10 +36,7 @@ def data(tmp_path):
     for folder in ("Annotations/480p", "predictions"):
         for name in ("a-two", "d-void"):
             shutil.copytree(MULTI / folder / name, tmp_path / folder / name)
-    split = tmp_path / "ImageSets" / "2017" / "val.txt"
-    split.parent.mkdir(parents=True)
-    split.write_text("a-two\nd-void\n")
-    return tmp_path
+    return write_davis(tmp_path, dict.fromkeys(("a-two", "d-void"), (None, [])))
 
 
 def add_frames(data, name="a-two"):
@@ -41,8 +48,35 @@ def add_frames(data, name="a-two"):
         Image.fromarray(noise).save(path)
 
 
+@pytest.fixture
+def framed(data):
+    for name in ("a-two", "d-void"):
+        add_frames(data, name)
+    return data
+
+
 def score(data, masks="predictions", year=2017):
     return score_masks(data, year, "val", data / masks)
+
+
+def run(data, checkpoint="first-mask", out="out", **options):
+    return evaluate.run(Evaluation(data=data, checkpoint=checkpoint, out=data / out, **options))
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command in this process: (exit status, stdout, stderr)."""
+
+    def call(*arguments):
+        try:
+            cli = functools.partial(tyro.cli, evaluate.evaluate, args=[*map(str, arguments)])
+            exit_on_bad_input(cli)
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return call
 
 
 def redraw(path, change):
@@ -168,23 +202,16 @@ def test_table_has_every_sequence_and_the_mean():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    torch = pytest.importorskip("torch")
-    from gcvos_mini.config import SMOKE
-    from gcvos_mini.network import Network, save_model
-
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("network") / "smoke.safetensors"
     save_model(Network(SMOKE), path)
     return str(path)
 
 
-def test_run_segments_and_scores(data, checkpoint):
+def test_run_segments_and_scores(framed, checkpoint):
     """Odd sizes (213x120 and 240x135), full-size masks, the same numbers when scored again."""
-    for name in ("a-two", "d-void"):
-        add_frames(data, name)
-        shutil.rmtree(data / "predictions" / name)
-    out = data / "out"
-    results = evaluate.run(data, 2017, "val", checkpoint, out, memory="stm-linear", height=32)
+    data, out = framed, framed / "out"
+    results = run(data, checkpoint, memory="stm-linear", height=32)
     assert results == score(data, "out")
     for truth in (data / "Annotations/480p").rglob("*.png"):
         mask = read_mask(out / truth.parent.name / truth.name)
@@ -196,44 +223,44 @@ def test_run_segments_and_scores(data, checkpoint):
     )
 
 
-def test_options_reach_the_segmenter(data, monkeypatch):
+def test_options_reach_the_segmenter(framed, checkpoint, monkeypatch):
     """The segmenter has the memory and height asked for, and starts anew on each sequence."""
-    from gcvos_mini import network, segment
-
     made, started = [], []
 
     class Copies(segment.FirstMask):
+        memory_choice = "stm"
+
         def __init__(self, model, memory, height):
-            made.append((model, memory, height))
+            made.append((model.config.name, memory, height))
 
         def start(self, frame, mask):
             started.append(frame.shape)
             super().start(frame, mask)
 
     monkeypatch.setattr(segment, "VideoSegmenter", Copies)
-    monkeypatch.setattr(network, "load_model", lambda name, device: name)
-    monkeypatch.setattr(evaluate, "fingerprint", lambda name: "")
-    for name in ("a-two", "d-void"):
-        add_frames(data, name)
-    evaluate.run(data, 2017, "val", "a model", data / "out", "stm", 32)
-    assert made == [("a model", "stm", 32)]
-    assert len(started) == 2
+    run(framed, checkpoint, memory="stm", height=32)
+    assert made == [("smoke", "stm", 32)]
+    assert started == [(120, 213, 3), (135, 240, 3)]
 
 
-def test_first_mask_baseline(data):
+def test_the_memory_is_the_checkpoints_own_unless_another_is_named(framed, checkpoint, capsys):
+    """Another one is said on stderr, and both stand in results.json."""
+    for out, asked, used in [("own", None, "gc"), ("other", "stm", "stm")]:
+        run(framed, checkpoint, out, memory=asked, height=16)
+        saved = json.loads((framed / out / "results.json").read_text())["run"]
+        assert saved["memory"] == used
+        note = "was trained with the memory gc, this is stm"
+        assert (note in capsys.readouterr().err) == (used == "stm")
+
+
+def test_first_mask_baseline(framed):
     """Every mask is the first one; its score is that of the copies, written and scored by hand."""
-    add_frames(data, "a-two")
-    (data / "ImageSets/2017/val.txt").write_text("a-two\n")
-    results = evaluate.run(data, 2017, "val", "first-mask", data / "out")
-    first = data / "Annotations/480p/a-two/00000.png"
-    for frame in (data / "JPEGImages/480p/a-two").iterdir():
-        path = data / f"copies/a-two/{frame.stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(first, path)
-        np.testing.assert_array_equal(
-            read_mask(data / f"out/a-two/{frame.stem}.png"), read_mask(first)
-        )
-    assert results == score(data, "copies")
+    results = run(framed)
+    for name, length in (("a-two", 20), ("d-void", 18)):
+        first = read_mask(framed / f"Annotations/480p/{name}/00000.png")
+        write_masks(framed / "copies" / name, [first] * length)
+    assert results == score(framed, "copies")
+    assert read_all(framed / "copies").items() <= read_all(framed / "out").items()
 
 
 def test_run_with_first_masks_only(data, checkpoint, capsys):
@@ -242,7 +269,7 @@ def test_run_with_first_masks_only(data, checkpoint, capsys):
     add_frames(data)
     for path in sorted((data / "Annotations/480p/a-two").iterdir())[1:]:
         path.unlink()
-    evaluate.evaluate(data, 2017, "val", checkpoint=checkpoint, out=data / "out", height=32)
+    evaluate.evaluate(Evaluation(data=data, checkpoint=checkpoint, out=data / "out", height=32))
     assert len(list((data / "out/a-two").iterdir())) == 20
     assert "no masks to score against" in capsys.readouterr().out
     written = json.loads((data / "out/results.json").read_text())
@@ -254,7 +281,7 @@ def test_frame_of_another_size_is_named(data, checkpoint):
     add_frames(data)
     Image.new("RGB", (64, 48)).save(data / "JPEGImages/480p/a-two/00003.jpg")
     with pytest.raises(BadInput, match="00003.jpg is 64x48 but .*00000.jpg is 213x120"):
-        evaluate.run(data, 2017, "val", checkpoint, data / "out", height=32)
+        run(data, checkpoint, height=32)
 
 
 # Nothing computed is lost
@@ -277,7 +304,12 @@ def stopping(monkeypatch, after):
                 raise Killed
             return super().step(frame)
 
-    monkeypatch.setattr(evaluate, "make_segmenter", lambda *settings: Stops())
+    def make_segmenter(asked):
+        segmenter = Stops()
+        segmenter.memory_choice = asked.memory
+        return segmenter
+
+    monkeypatch.setattr(evaluate, "make_segmenter", make_segmenter)
     return steps
 
 
@@ -285,25 +317,16 @@ def read_all(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture
-def framed(data):
-    for name in ("a-two", "d-void"):
-        add_frames(data, name)
-    return data
-
-
 @pytest.mark.parametrize("after", [1, 19, 20, 36])  # 19 steps in one sequence, 17 in the other
-def test_a_stopped_run_goes_on_after_the_last_finished_sequence(
-    framed, monkeypatch, capsys, after
-):
+def test_a_stopped_run_goes_on_after_the_last_finished_sequence(framed, monkeypatch, capsys, after):
     stopping(monkeypatch, after=0)
-    whole = evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    whole = run(framed)
     wanted = read_all(framed / "out")
     shutil.rmtree(framed / "out")
 
     stopping(monkeypatch, after)
     with pytest.raises(Killed):
-        evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+        run(framed)
     written = json.loads((framed / "out/results.json").read_text())
     finished = ["a-two"] if after > 19 else []
     assert list(written["sequences"]) == finished
@@ -311,7 +334,7 @@ def test_a_stopped_run_goes_on_after_the_last_finished_sequence(
     assert capsys.readouterr().err.count("going on") == 0
 
     steps = stopping(monkeypatch, after=0)
-    assert evaluate.run(framed, 2017, "val", "first-mask", framed / "out") == whole
+    assert run(framed) == whole
     assert len(steps) == (17 if finished else 36)
     assert read_all(framed / "out") == wanted
     assert ("1 of 2 sequences are finished" in capsys.readouterr().err) == bool(finished)
@@ -320,26 +343,24 @@ def test_a_stopped_run_goes_on_after_the_last_finished_sequence(
 def test_killed_in_the_middle(framed):
     """kill -9 as soon as eight masks are there: what is there is whole, and the rest follows."""
     line = [sys.executable, "-m", "gcvos_mini.evaluate", "--data", framed, "--split", "val",
-            "--checkpoint", "first-mask", "--out"]  # fmt: skip
-    where = dict(cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    run = subprocess.Popen([*line, framed / "out"], **where)
+            "--checkpoint", "first-mask", "--out", framed / "out"]  # fmt: skip
+    started = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list(framed.glob("out/a-two/*.png"))) < 8:
-        assert run.poll() is None
-    run.kill()
-    run.wait()
+        assert started.poll() is None
+    started.kill()
+    started.wait()
     for path in framed.glob("out/*/0*.png"):
         read_mask(path)
-    for out in ("out", "uninterrupted"):
-        subprocess.run([*line, framed / out], check=True, **where)
+    assert run(framed) == run(framed, out="uninterrupted")
     found, wanted = read_all(framed / "out"), read_all(framed / "uninterrupted")
     assert {p: b for p, b in found.items() if not p.name.startswith(".")} == wanted
 
 
 def test_sequence_that_lost_a_mask_is_done_again(framed, monkeypatch):
     steps = stopping(monkeypatch, after=0)
-    whole = evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    whole = run(framed)
     (framed / "out/d-void/00003.png").unlink()
-    assert evaluate.run(framed, 2017, "val", "first-mask", framed / "out") == whole
+    assert run(framed) == whole
     assert len(steps) == 36 + 17
 
 
@@ -349,12 +370,12 @@ def test_sequence_that_lost_a_mask_is_done_again(framed, monkeypatch):
 )
 def test_results_of_other_settings_are_not_reused(framed, monkeypatch, other, named):
     stopping(monkeypatch, after=0)
-    evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    run(framed)
     before = read_all(framed / "out")
     with pytest.raises(BadInput, match=rf"results of another run \({named} differ\)"):
-        evaluate.run(framed, 2017, "val", "first-mask", framed / "out", **other)
+        run(framed, **other)
     with pytest.raises(BadInput, match="results of another run"):
-        evaluate.evaluate(framed, masks=framed / "predictions", out=framed / "out")
+        evaluate.evaluate(Evaluation(data=framed, masks=framed / "predictions", out=framed / "out"))
     assert read_all(framed / "out") == before
 
 
@@ -362,19 +383,19 @@ def test_results_of_other_weights_are_not_reused(framed, monkeypatch, tmp_path):
     stopping(monkeypatch, after=0)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"these")
-    evaluate.run(framed, 2017, "val", str(weights), framed / "out")
+    run(framed, str(weights))
     weights.write_bytes(b"those")
     with pytest.raises(BadInput, match=r"another run \(weights differ\)"):
-        evaluate.run(framed, 2017, "val", str(weights), framed / "out")
+        run(framed, str(weights))
 
 
 def test_masks_of_something_else_are_kept(framed, monkeypatch):
     stopping(monkeypatch, after=0)
     with pytest.raises(BadInput, match="predictions/a-two: made by something else"):
-        evaluate.run(framed, 2017, "val", "first-mask", framed / "predictions")
+        run(framed, out="predictions")
     (framed / "predictions/results.json").write_text("{}")
     with pytest.raises(BadInput, match="results.json: not results of this command"):
-        evaluate.run(framed, 2017, "val", "first-mask", framed / "predictions")
+        run(framed, out="predictions")
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -384,55 +405,41 @@ def test_short_sequences_are_segmented(framed, monkeypatch, length):
     for path in [*framed.glob("JPEGImages/480p/a-two/*"), *framed.glob("Annotations/480p/a-two/*")]:
         if int(path.stem) >= length:
             path.unlink()
-    results = evaluate.run(framed, 2017, "val", "first-mask", framed / "out")
+    results = run(framed)
     assert len(list((framed / "out/a-two").iterdir())) == length
     assert ("a-two" in results["sequences"]) == (length == 3)
     assert ("a-two" in results["not_scored"]) == (length < 3)
-    assert evaluate.run(framed, 2017, "val", "first-mask", framed / "out") == results
+    assert run(framed) == results
 
 
-def full_disk():
-    """Runs in a new process: no file may grow beyond a few bytes, as on a full disk."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-
-
-def test_full_disk(framed):
-    line = [sys.executable, "-m", "gcvos_mini.evaluate", "--data", framed, "--split", "val",
-            "--masks", framed / "predictions", "--out", framed / "out"]  # fmt: skip
-    result = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, preexec_fn=full_disk)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert "out/results.json: cannot be written (File too large)" in result.stderr
-    assert "| **mean** | 4 | 34 |" in result.stdout  # the scores are not lost
-    assert list((framed / "out").iterdir()) == []
-
-
-PEAK = """
-import sys, tracemalloc
-from pathlib import Path
-from gcvos_mini import evaluate
-from gcvos_mini.davis import load_sequence
-
-sequence = load_sequence(sys.argv[1], sys.argv[2], "480p", need_frames=False)
-tracemalloc.start()
-evaluate.score_sequence(sequence, Path(sys.argv[1], "predictions", sys.argv[2]), 2017)
-print(tracemalloc.get_traced_memory()[1])
-"""
+def test_full_disk(data, command):
+    """No file may grow beyond a few bytes, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        status, out, errors = command("--data", data, "--masks", data / "predictions",
+                                      "--out", data / "out")  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert status == 2 and "out/results.json: cannot be written (File too large)" in errors
+    assert "| **mean** | 4 | 34 |" in out  # the scores are not lost
+    assert list((data / "out").iterdir()) == []
 
 
 def test_memory_does_not_grow_with_the_length(data):
-    """Peak of Python's and NumPy's memory while scoring 18 and 998 frames, in a new process."""
+    """Peak of Python's and NumPy's memory while scoring 18 and 398 frames."""
     for folder in ("Annotations/480p", "predictions"):
         (data / folder / "long").mkdir()
-        for index, path in enumerate(sorted((data / folder / "a-two").iterdir()) * 50):
+        for index, path in enumerate(sorted((data / folder / "a-two").iterdir()) * 20):
             (data / folder / "long" / f"{index:05d}.png").hardlink_to(path)
-    short, long = (
-        int(subprocess.check_output([sys.executable, "-c", PEAK, data, name], cwd=ROOT))
-        for name in ("a-two", "long")
-    )
-    assert (long - short) / 980 < 5000  # bytes, of names and scores; a mask has 25,560
+    peaks = []
+    for name in ("a-two", "a-two", "long"):  # twice: what is made once is made in the first
+        sequence = load_sequence(data, name, "480p", need_frames=False)
+        tracemalloc.start()
+        evaluate.score_sequence(sequence, data / "predictions" / name, 2017)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[2] - peaks[1]) / 380 < 5000  # bytes, of names and scores; a mask has 25,560
 
 
 # As the official evaluator does it, where it is wrong
@@ -457,13 +464,10 @@ def test_official_counts_objects_up_to_the_highest_id(data):
 
 def test_official_decay_is_wrong_above_256_frames(tmp_path):
     """300 masks that fade away: the official last quarter comes out empty."""
-    for t in range(300):
-        for folder, side in (("Annotations/480p", 16), ("masks", 16 - t // 20)):
-            mask = np.zeros((16, 16), np.uint8)
-            mask[:side, :side] = 1
-            write_mask(tmp_path / folder / "long" / f"{t:05d}.png", mask)
-    (tmp_path / "ImageSets/2017").mkdir(parents=True)
-    (tmp_path / "ImageSets/2017/val.txt").write_text("long\n")
+    side = np.arange(16)
+    shrinking = [np.uint8(np.maximum.outer(side, side) < 16 - t // 20) for t in range(300)]
+    write_davis(tmp_path, {"long": (None, shrinking[:1] * 300)})
+    write_masks(tmp_path / "masks/long", shrinking)
     ours, theirs = (
         score_masks(tmp_path, 2017, "val", tmp_path / "masks", official=official)["mean"]
         for official in (False, True)
@@ -487,31 +491,15 @@ def test_official_and_ours_agree_on_the_golden_clips():
 # The command line
 
 
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Runs the command where importing torch fails: scoring and bad input must not need it."""
-    folder = tmp_path_factory.mktemp("no_torch")
-    (folder / "torch.py").write_text("raise ImportError('torch was imported')\n")
-
-    def run(*arguments):
-        line = [sys.executable, "-m", "gcvos_mini.evaluate", *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-        return subprocess.run(
-            line, check=False, capture_output=True, text=True, cwd=folder, env=environment
-        )
-
-    return run
-
-
-def test_command_scores_without_torch(data, command):
-    result = command("--data", data, "--year", 2017, "--split", "val",
-                     "--masks", data / "predictions", "--out", data / "scores")  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1].startswith("| **mean** | 4 | 34 |")
+def test_command_scores(data, command):
+    where = "--masks", data / "predictions", "--out", data / "scores"
+    status, out, errors = command("--data", data, "--year", 2017, "--split", "val", *where)
+    assert status == 0, errors
+    assert out.splitlines()[-1].startswith("| **mean** | 4 | 34 |")
     written = json.loads((data / "scores/results.json").read_text())
-    run = written.pop("run")
+    saved = written.pop("run")
     assert written == score(data)
-    assert run["masks"] == str(data / "predictions")
+    assert saved["masks"] == str(data / "predictions")
 
 
 def keep(data):
@@ -540,8 +528,8 @@ def no_masks(data):
 
 
 def truncated_jpeg(data):
-    for name in ("a-two", "d-void"):
-        add_frames(data, name)
+    add_frames(data, "a-two")
+    add_frames(data, "d-void")
     path = data / "JPEGImages/480p/d-void/00000.jpg"
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -574,11 +562,9 @@ def test_bad_input_is_one_line(data, command, change, arguments, message):
     arguments = [data / a if a in ("absent", "predictions", "out") else a for a in arguments]
     if "--data" not in arguments:
         arguments = ["--data", data, *arguments]
-    result = command("--year", 2017, *arguments)
-    assert result.returncode == 2, result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert message in result.stderr
-    assert result.stdout == ""
+    status, out, errors = command("--year", 2017, *arguments)
+    assert (status, out) == (2, "")
+    assert len(errors.splitlines()) == 1 and message in errors
 
 
 @pytest.mark.parametrize(
@@ -591,7 +577,7 @@ def test_bad_input_is_one_line(data, command, change, arguments, message):
 )
 def test_arguments_that_do_not_go_together(data, arguments, message):
     with pytest.raises(BadInput, match=message):
-        evaluate.evaluate(data, **arguments)
+        evaluate.evaluate(Evaluation(data=data, **arguments))
 
 
 def test_prediction_of_void_alone(data):
@@ -602,5 +588,6 @@ def test_prediction_of_void_alone(data):
 
 
 def test_out_that_is_a_file(data):
+    out = data / "ImageSets/2017/val.txt"
     with pytest.raises(BadInput, match="val.txt/results.json: cannot be written"):
-        evaluate.evaluate(data, masks=data / "predictions", out=data / "ImageSets/2017/val.txt")
+        evaluate.evaluate(Evaluation(data=data, masks=data / "predictions", out=out))

@@ -10,12 +10,15 @@ pytest.importorskip("ipywidgets")
 import torch
 from PIL import Image
 
-from gcvos_mini import benchmark, inside, render, toy
-from gcvos_mini.benchmark import Setting
+from gcvos_mini import equality
 from gcvos_mini.config import SMOKE
+from gcvos_mini.equality import Setting
 from gcvos_mini.errors import BadInput
-from gcvos_mini.explore import EquivalenceLab, GhostLab, KeyMapExplorer, LiveSwap, ReadExplorer
 from gcvos_mini.network import Network
+from gcvos_mini.record import watch
+from gcvos_mini.show import labs, render
+from gcvos_mini.show.explore import EquivalenceLab, GhostLab, KeyMapExplorer, LiveSwap, ReadExplorer
+from gcvos_mini.toy import clip_frames
 
 
 @pytest.fixture
@@ -131,8 +134,8 @@ def watched():
     """A fresh network, a record of two objects in four frames, and their true masks."""
     torch.manual_seed(0)
     network = Network(SMOKE).eval()
-    frames, masks = map(np.stack, zip(*toy.clip_frames("two-friends", 48, frames=4)))
-    return network, inside.watch(network, frames, masks[0]), masks
+    frames, masks = map(np.stack, zip(*clip_frames("two-friends", 48, frames=4)))
+    return network, watch(network, frames, masks[0]), masks
 
 
 def test_a_click_asks_for_the_cell_under_it(watched):
@@ -141,12 +144,12 @@ def test_a_click_asks_for_the_cell_under_it(watched):
     assert explorer.canvas.width == zoom * watched[1].frames.shape[2]
     explorer.click(zoom * 33.0, zoom * 17.0)  # cells have 16 pixels
     assert explorer.cell == (1, 2) and "row 1, column 2" in explorer.label.value
-    expected = render.render_read(watched[1], 3, (1, 2), 0)
+    expected = labs.render_read(watched[1], 3, (1, 2), 0)
     assert explorer.image.value == render.to_jpeg(expected) != seen
     explorer.object.value = 1
-    assert explorer.image.value == render.to_jpeg(render.render_read(watched[1], 3, (1, 2), 1))
+    assert explorer.image.value == render.to_jpeg(labs.render_read(watched[1], 3, (1, 2), 1))
     explorer.frame.value = 1
-    assert explorer.image.value == render.to_jpeg(render.render_read(watched[1], 1, (1, 2), 1))
+    assert explorer.image.value == render.to_jpeg(labs.render_read(watched[1], 1, (1, 2), 1))
 
 
 def test_the_canvas_hands_its_clicks_on(watched):
@@ -165,7 +168,7 @@ def test_ghost_lab_looks_again(watched):
     found = lab.ghost.look(3, lab.edits)
     J = [lab.mean_J(mask, truth[3]) for mask in (record.masks[3], found)]
     assert f"J {J[0]:.3f} as it was, {J[1]:.3f} now" in lab.label.value
-    picture = render.render_ghost(record, 3, found, lab.edits, J)
+    picture = labs.render_ghost(record, 3, found, lab.edits, J)
     assert lab.image.value == render.to_jpeg(picture)
     lab.edit.value = "taken out"
     assert "nothing is left to read" in lab.label.value
@@ -191,16 +194,16 @@ def test_lab_redraws_for_each_control_at_its_setting():
         assert lab.image.value not in seen, name
         seen.add(lab.image.value)
     assert lab.setting == Setting(**changes)
-    expected = benchmark.equivalence(Setting(**changes))
+    expected = equality.equivalence(Setting(**changes))
     assert lab.result == expected
-    picture = render.render_equivalence(Setting(**changes), expected)
+    picture = labs.render_equivalence(Setting(**changes), expected)
     assert lab.image.value == render.to_jpeg(picture)
 
 
 def test_lab_measures_time_only_on_its_button_and_drops_it_with_the_setting(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        benchmark, "time_bracketings", lambda setting: asked.append(setting) or (0.001, 0.004)
+        equality, "time_bracketings", lambda setting: asked.append(setting) or (0.001, 0.004)
     )
     lab = EquivalenceLab()
     lab.controls["frames"].value = 3
@@ -231,7 +234,7 @@ def test_live_swap_shows_each_frame_and_stops_at_the_end(live):
     seen = [live.image.value]
     while live.advance():
         seen.append(live.image.value)
-        last = render.render_swap(live.history, 6)
+        last = labs.render_swap(live.history, 6)
         assert live.image.value == render.to_jpeg(last)
         assert live.progress.value == live.history[-1].index
     assert len(set(seen)) == 5 and live.progress.value == live.progress.max == 5

@@ -1,4 +1,4 @@
-"""README's claim ledger: current, complete, and honest when a check fails."""
+"""The claim ledger of docs/claims.md: current, complete, and honest when a check fails."""
 
 import ast
 import json
@@ -40,12 +40,12 @@ def written_tests():
     }
 
 
-def test_readme_has_the_ledger_of_a_run_where_all_checks_pass():
+def test_the_page_has_the_ledger_of_a_run_where_all_checks_pass():
     """`make test` also holds it to what the checks of its own run came to."""
-    readme = ledger.README.read_text()
-    assert readme.count(ledger.START) == readme.count(ledger.END) == 1
+    page = ledger.PAGE.read_text()
+    assert page.count(ledger.START) == page.count(ledger.END) == 1
     table = ledger.ledger(CLAIMS, all_pass(CLAIMS))
-    assert ledger.with_ledger(readme, table) == readme, "run make ledger"
+    assert ledger.with_ledger(page, table) == page, "run make ledger"
 
 
 def test_every_check_exists_and_every_tagged_cell_is_named():
@@ -69,7 +69,7 @@ def test_the_table_is_markdown_whose_links_lead_somewhere():
     assert len(CLAIMS) >= 25 and len(lines) == len(CLAIMS) + 4
     assert {line.count("|") for line in lines[2:]} == {5}
     links = re.findall(r"\]\(([^)]+)\)", "\n".join(lines))
-    assert links and all((ROOT / target).is_file() for target in links)
+    assert links and all((ledger.PAGE.parent / target).is_file() for target in links)
 
 
 # ---- a made-up project with faults in it -------------------------------------------------------
@@ -153,18 +153,18 @@ def test_an_interrupted_run_leaves_no_outcomes(tmp_path):
 
 
 def test_the_command_writes_the_table_and_notices_an_old_one(tmp_path, monkeypatch):
-    readme, file = tmp_path / "README.md", tmp_path / "outcomes.json"
-    readme.write_text(f"above\n{ledger.START}\na stale table\n{ledger.END}\nbelow\n")
+    page, file = tmp_path / "claims.md", tmp_path / "outcomes.json"
+    page.write_text(f"above\n{ledger.START}\na stale table\n{ledger.END}\nbelow\n")
     file.write_text("{}")
-    monkeypatch.setattr(ledger, "README", readme)
+    monkeypatch.setattr(ledger, "PAGE", page)
     monkeypatch.setattr(sys, "argv", ["ledger.py", str(file), "--check"])
-    with pytest.raises(SystemExit, match="README.md: .*make ledger"):
+    with pytest.raises(SystemExit, match="claims.md: .*make ledger"):
         ledger.main()
     monkeypatch.setattr(sys, "argv", ["ledger.py", str(file)])
     ledger.main()
-    written = readme.read_text()
+    written = page.read_text()
     assert written.startswith("above\n<!--") and written.endswith("-->\nbelow\n")
     assert "was not run" in written and "stale" not in written
     monkeypatch.setattr(sys, "argv", ["ledger.py", str(file), "--check"])
     ledger.main()
-    assert readme.read_text() == written
+    assert page.read_text() == written

@@ -1,27 +1,15 @@
-"""The network of section 3.2: its size, its shapes, and its weights on disk."""
+"""The network of section 3.2: its size, its shapes, ImageNet weights; checkpoints have a file."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
 
-from gcvos_mini import network as module
 from gcvos_mini.config import MINI, PAPER, SMOKE
 from gcvos_mini.errors import BadInput
-from gcvos_mini.network import (
-    Encoder,
-    Network,
-    Refine,
-    ResBlock,
-    load_model,
-    load_trunk,
-    save_model,
-)
+from gcvos_mini.network import Encoder, Network, Refine, ResBlock, load_backbone
 
 WIDER = dataclasses.replace(PAPER, key_dim=512)  # Table 2's second row
 
@@ -33,12 +21,6 @@ def on_meta(config):
 
 def parameters(part):
     return sum(p.numel() for p in part.parameters())
-
-
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return Network(SMOKE).eval()
 
 
 def picture(height=64, width=96, batch=1):
@@ -70,9 +52,9 @@ def test_parts_of_paper_by_hand():
         assert parameters(getattr(paper, name)) == 1024 * out * 9 + out
     # ResNet-50 without layer4 and classifier; the fourth channel adds 64 kernels of 7x7.
     resnet = torchvision.models.resnet50(weights=None)
-    trunk = parameters(resnet) - parameters(resnet.layer4) - parameters(resnet.fc)
-    assert parameters(paper.query_encoder) == trunk
-    assert parameters(paper.memory_encoder) == trunk + 64 * 7 * 7
+    backbone = parameters(resnet) - parameters(resnet.layer4) - parameters(resnet.fc)
+    assert parameters(paper.query_encoder) == backbone
+    assert parameters(paper.memory_encoder) == backbone + 64 * 7 * 7
 
 
 # ---- shapes -------------------------------------------------------------------------------------
@@ -85,8 +67,8 @@ def test_shapes_and_strides(config, size):
     with torch.device("meta"):
         net = Network(config)
         frame, mask = torch.empty(2, 3, h, w), torch.empty(2, 1, h, w)
-        key, value = net.memorize(frame, mask)
-        query = net.look(frame)
+        key, value = net.encode_memory(frame, mask)
+        query = net.encode_query(frame)
         logits = net.decode(value, query)
     assert key.shape == query.key.shape == (2, config.key_dim, h // 16, w // 16)
     assert value.shape == (2, config.value_dim, h // 16, w // 16)
@@ -95,13 +77,13 @@ def test_shapes_and_strides(config, size):
     assert logits.shape == (2, 2, h, w)
 
 
-def test_one_query_serves_all_objects(network):
+def test_one_query_serves_all_objects(model):
     """Decoding three contexts at once gives what decoding each by itself gives."""
     contexts = torch.randn(3, SMOKE.value_dim, 4, 6, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        query = network.look(picture())
-        together = network.decode(contexts, query)
-        alone = torch.cat([network.decode(c[None], query) for c in contexts])
+        query = model.encode_query(picture())
+        together = model.decode(contexts, query)
+        alone = torch.cat([model.decode(c[None], query) for c in contexts])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1])
 
@@ -150,18 +132,18 @@ def test_resblock_and_refine_by_hand():
     torch.testing.assert_close(refine(skip, x), residual(refine.out, side + up))
 
 
-def test_frames_are_normalised_once(network):
+def test_frames_are_normalised_once(model):
     """A frame of ImageNet's mean colour reaches both encoders as zero, the mask untouched."""
     seen = []
     hooks = [
         e.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-        for e in (network.memory_encoder, network.query_encoder)
+        for e in (model.memory_encoder, model.query_encoder)
     ]
     grey = torch.tensor([0.485, 0.456, 0.406])[None, :, None, None].expand(1, 3, 64, 96)
     with torch.inference_mode():
-        network.memorize(grey, box())
-        network.look(grey)
-        network.look(grey + torch.tensor([0.229, 0.224, 0.225])[None, :, None, None])
+        model.encode_memory(grey, box())
+        model.encode_query(grey)
+        model.encode_query(grey + torch.tensor([0.229, 0.224, 0.225])[None, :, None, None])
     for hook in hooks:
         hook.remove()
     torch.testing.assert_close(seen[0][:, :3], torch.zeros(1, 3, 64, 96))
@@ -170,11 +152,11 @@ def test_frames_are_normalised_once(network):
     torch.testing.assert_close(seen[2], torch.ones(1, 3, 64, 96), rtol=1e-4, atol=1e-5)
 
 
-def test_memorize_sees_the_mask_and_look_does_not(network):
+def test_encode_memory_sees_the_mask(model):
     with torch.inference_mode():
-        key, value = network.memorize(picture(), box())
-        empty_key, empty_value = network.memorize(picture(), 0 * box())
-        soft_key, _ = network.memorize(picture(), 0.5 * box())
+        key, value = model.encode_memory(picture(), box())
+        empty_key, empty_value = model.encode_memory(picture(), 0 * box())
+        soft_key, _ = model.encode_memory(picture(), 0.5 * box())
     assert (key - empty_key).abs().max() > 1e-3
     assert (value - empty_value).abs().max() > 1e-3
     assert (soft_key - key).abs().max() > 1e-3 and (soft_key - empty_key).abs().max() > 1e-3
@@ -187,8 +169,8 @@ def test_batch_norm_stays_frozen_in_training():
     assert len(norms) == 2 * 15  # of one ResNet-18 to layer3
     assert net.training and net.decoder.training and not any(n.training for n in norms)
     before = [n.running_mean.clone() for n in norms]
-    alone = net.look(picture())
-    pair = net.look(torch.cat([picture(), 0 * picture()]))
+    alone = net.encode_query(picture())
+    pair = net.encode_query(torch.cat([picture(), 0 * picture()]))
     assert all(torch.equal(n.running_mean, b) for n, b in zip(norms, before, strict=True))
     # statistics of the batch would let one clip change another's features
     torch.testing.assert_close(pair.key[:1], alone.key, rtol=1e-4, atol=1e-5)
@@ -198,18 +180,18 @@ def test_every_parameter_learns():
     """A part left out of the forward pass would keep a gradient of None."""
     torch.manual_seed(0)
     net = Network(SMOKE).train()
-    key, value = net.memorize(picture(), box())
-    query = net.look(picture())
+    key, value = net.encode_memory(picture(), box())
+    query = net.encode_query(picture())
     context = value + (key.mean() + query.key.mean())
     net.decode(context, query).square().mean().backward()
     assert [n for n, p in net.named_parameters() if p.grad is None] == []
 
 
-# ---- weights on disk ----------------------------------------------------------------------------
+# ---- ImageNet weights ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def trunk_file(tmp_path):
+def backbone_file(tmp_path):
     torch.manual_seed(3)
     weights = torchvision.models.resnet18(weights=None).state_dict()
     path = tmp_path / "resnet18.safetensors"
@@ -217,12 +199,12 @@ def trunk_file(tmp_path):
     return path, weights
 
 
-def test_load_trunk_fills_both_encoders_and_keeps_the_mask_channel(trunk_file):
-    path, weights = trunk_file
+def test_load_backbone_fills_both_encoders_and_keeps_the_mask_channel(backbone_file):
+    path, weights = backbone_file
     torch.manual_seed(0)
     net = Network(SMOKE)
     mask_channel = net.memory_encoder.stem[0].weight[:, 3:].clone()
-    load_trunk(net, path)
+    load_backbone(net, path)
     torch.testing.assert_close(net.memory_encoder.stem[0].weight[:, 3:], mask_channel)
     assert mask_channel.abs().max() > 0
     for encoder in (net.memory_encoder, net.query_encoder):
@@ -233,7 +215,7 @@ def test_load_trunk_fills_both_encoders_and_keeps_the_mask_channel(trunk_file):
                 torch.testing.assert_close(tensor, weights[f"{name}.{key}"])
 
 
-def changed_trunk(weights, what):
+def changed_backbone(weights, what):
     weights = {n: t.clone() for n, t in weights.items()}
     if what == "of resnet50":
         weights = torchvision.models.resnet50(weights=None).state_dict()
@@ -252,110 +234,11 @@ def changed_trunk(weights, what):
     "what",
     ["of resnet50", "no layer3", "no conv1", "conv1 of one channel", "conv1 of 32 kernels"],
 )
-def test_load_trunk_refuses_other_weights(trunk_file, network, what):
-    path, weights = trunk_file
-    save_file(changed_trunk(weights, what), path)
+def test_load_backbone_refuses_other_weights(backbone_file, what):
+    path, weights = backbone_file
+    save_file(changed_backbone(weights, what), path)
     with pytest.raises(BadInput, match="resnet18.safetensors: not resnet18 weights"):
-        load_trunk(Network(SMOKE), path)
-
-
-def spoil(path, how):
-    if how == "truncated":
-        path.write_bytes(path.read_bytes()[:-1000])
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "pickle":
-        torch.save({"weight": torch.zeros(3)}, path)
-    elif how == "text":
-        path.write_text("these are not weights\n" * 20)
-    elif how == "missing":
-        path.unlink()
-    elif how == "folder":
-        path.unlink()
-        path.mkdir()
-
-
-@pytest.mark.parametrize("how", ["truncated", "empty", "pickle", "text", "missing", "folder"])
-def test_unreadable_files_are_named(trunk_file, network, how):
-    path, _ = trunk_file
-    spoil(path, how)
-    for read in (lambda: load_model(path), lambda: load_trunk(network, path)):
-        with pytest.raises(BadInput, match="resnet18.safetensors: ") as caught:
-            read()
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_save_and_load(network, tmp_path, half):
-    path = tmp_path / "net.safetensors"
-    save_model(network, path, half=half)
-    assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]  # no unfinished file left
-    loaded = load_model(path)
-    assert not loaded.training and loaded.config == SMOKE
-    tolerance = {"rtol": 1e-3, "atol": 1e-6} if half else {"rtol": 0, "atol": 0}
-    for (name, a), (_, b) in zip(
-        network.state_dict().items(), loaded.state_dict().items(), strict=True
-    ):
-        assert a.dtype == b.dtype
-        torch.testing.assert_close(a, b, **tolerance, msg=name)
-
-
-def test_full_disk_is_one_line_and_keeps_the_old_file(tmp_path):
-    """In a process whose files may not grow beyond 1,000 bytes."""
-    path = tmp_path / "net.safetensors"
-    path.write_bytes(b"old")
-    lines = f"""
-import resource
-from gcvos_mini.config import SMOKE
-from gcvos_mini.errors import exit_on_bad_input
-from gcvos_mini.network import Network, save_model
-network = Network(SMOKE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-exit_on_bad_input(lambda: save_model(network, {str(path)!r}))
-"""
-    result = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {path}: cannot be written")
-    assert result.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
-
-
-def test_half_takes_half_the_bytes(network, tmp_path):
-    for half in (False, True):
-        save_model(network, tmp_path / f"{half}.safetensors", half)
-    sizes = [(tmp_path / f"{h}.safetensors").stat().st_size for h in (True, False)]
-    assert 0.49 < sizes[0] / sizes[1] < 0.52
-
-
-def with_sizes(network, path, **changes):
-    sizes = json.dumps(network.config.sizes | changes)
-    save_file(network.state_dict(), path, metadata={"sizes": sizes})
-
-
-def test_other_sizes_are_refused(network, tmp_path):
-    path = tmp_path / "net.safetensors"
-    with_sizes(network, path)
-    load_model(path)
-    for changes in ({"key_dim": 9}, {"normalization": "none"}, {"name": "huge"}):
-        with_sizes(network, path, **changes)
-        with pytest.raises(BadInput, match="net.safetensors: made for other network sizes"):
-            load_model(path)
-    save_file(network.state_dict(), path)
-    with pytest.raises(BadInput, match="none given"):
-        load_model(path)
-    save_file({"key.bias": torch.zeros(8)}, path, metadata={"sizes": json.dumps(SMOKE.sizes)})
-    with pytest.raises(BadInput, match="net.safetensors: its tensors do not fit the smoke network"):
-        load_model(path)
-
-
-def test_by_name(tmp_path, network, monkeypatch):
-    fresh = load_model("smoke", pretrained=False)
-    assert fresh.config is SMOKE and not fresh.training
-    with pytest.raises(BadInput, match="paper: no trained weights.*--config paper"):
-        load_model("paper")
-    with pytest.raises(BadInput, match="no-such-network: no such file"):
-        load_model("no-such-network")
-    (tmp_path / "weights").mkdir()
-    save_model(network, tmp_path / "weights" / "smoke.safetensors")
-    monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
-    torch.testing.assert_close(load_model("smoke").key.weight, network.key.weight)
+        load_backbone(Network(SMOKE), path)
+    path.write_text("these are not weights")
+    with pytest.raises(BadInput, match="resnet18.safetensors: not a readable safetensors file"):
+        load_backbone(Network(SMOKE), path)

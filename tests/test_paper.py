@@ -10,7 +10,7 @@ import torch
 from gcvos_mini import load_model
 from gcvos_mini.complexity import map_size
 from gcvos_mini.memory import GlobalContext, SpaceTime
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.segment import VideoSegmenter, follow
 from gcvos_mini.toy import clip_frames
 
 # Table 3, DAVIS 2016 val: seconds (30 for ">30"), J&F, J, F
@@ -95,9 +95,7 @@ def test_masks_of_doubles_are_exchanged_and_those_of_unlike_objects_are_not():
 
     def exchanged(name):
         frames, masks = zip(*clip_frames(name, model.config.height, frames=16))
-        segmenter = VideoSegmenter(model)
-        segmenter.start(frames[0], masks[0])
-        found = np.stack([segmenter.step(frame) for frame in frames[1:]])
+        found = np.stack([mask for _, mask in follow(VideoSegmenter(model), frames, masks[0])][1:])
         truth = np.stack(masks[1:])
         return max((found[truth == i] == 3 - i).mean() for i in (1, 2))
 

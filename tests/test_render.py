@@ -1,7 +1,6 @@
 """Rendering: every pixel is where and what the docstrings say, without looking at it."""
 
 import io
-import time
 
 import numpy as np
 import pytest
@@ -9,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gcvos_mini import complexity, render
+from gcvos_mini import complexity
 from gcvos_mini.davis import PALETTE
+from gcvos_mini.equality import Setting, Swapped, equivalence
+from gcvos_mini.keymaps import cell_at
+from gcvos_mini.show import labs, render
 
 COLOURS = np.array(PALETTE).reshape(256, 3)
 
@@ -55,18 +57,6 @@ def test_sizes_that_differ_are_refused(frame, mask):
             render.outline(frame, wrong)
     with pytest.raises(ValueError, match="differ in size"):
         render.blend(frame, frame[1:], 0.5)
-
-
-def test_overlay_is_fast_enough_to_drag_a_slider():
-    frame = np.zeros((240, 427, 3), np.uint8)
-    mask = np.zeros((240, 427), np.uint8)
-    mask[60:180, 100:300] = 3
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        render.overlay(frame, mask)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.005
 
 
 def brightness(image):
@@ -190,7 +180,7 @@ def test_below_the_threshold_the_frame_shows(frame, mask):
 def test_a_ring_marks_the_cell_that_was_clicked(rows, columns, data):
     size = 16 * columns, 16 * rows - data.draw(st.integers(0, 9))  # padded at the bottom
     x, y = (data.draw(st.integers(0, n - 1)) for n in size)
-    cell = render.cell_at((x, y), size, (columns, rows))
+    cell = cell_at((x, y), size, (columns, rows))
     assert cell[0] * 16 <= y < cell[0] * 16 + 16 and cell[1] * 16 <= x < cell[1] * 16 + 16
     image = np.full((size[1], size[0], 3), 128, np.uint8)
     ys, xs = np.nonzero((render.mark_cell(image, cell, (columns, rows)) != image).any(axis=2))
@@ -200,46 +190,13 @@ def test_a_ring_marks_the_cell_that_was_clicked(rows, columns, data):
         assert abs((min(ys) + max(ys)) / 2 - middle[1]) <= 1
 
 
-def test_regions_by_hand():
-    mask = np.zeros((64, 96), np.uint8)  # a map of 6x4 cells
-    mask[16:32, 16:40] = 1  # cell (1, 1), and half of (1, 2)
-    found = render.regions(mask, (6, 4))
-    assert np.argwhere(found["object"]).tolist() == [[1, 1]]  # half a cell is not more than half
-    assert np.argwhere(found["border"]).tolist() == [[1, 2]]
-    assert found["background"].sum() == 22 and not found["background"][1, 1:3].any()
-    # 22 cells of background, 14 of them in the first three rows: the last third begins in row 2
-    assert not found["ground"][:2].any() and found["ground"][3].all()
-    empty = render.regions(np.full((64, 96), 1, np.uint8), (6, 4))
-    assert empty["object"].all() and not empty["ground"].any() and not empty["background"].any()
-
-
-def test_mean_selectivity_asks_for_the_region_and_skips_frames_without_it():
-    masks = np.zeros((3, 32, 48), np.uint8)  # maps of 3x2 cells
-    masks[0, :16, :16] = masks[2, :16, 32:] = 1  # the second frame has no object
-    keys = np.zeros((3, 2, 2, 3))
-    keys[0, 0, 0, 0] = keys[2, 0, 0, 2] = -1  # channel 0: on the object, negative
-    keys[:, 1, 1] = 1  # channel 1: the lower row
-    assert render.mean_selectivity(keys, masks).tolist() == [1, 0.2]
-    ground = render.mean_selectivity(keys, masks, "ground")
-    assert ground[1] == 1 and ground[0] < 0.5
-    assert render.mean_selectivity(keys, 0 * masks).tolist() == [0.5, 0.5]
-
-
-def test_the_middle_of_a_region():
-    cells = np.zeros((7, 9), bool)
-    cells[1:6, 2:7] = True
-    assert render.middle(cells) == (3, 4)
-    cells[:, :2] = True  # the edge of the map is no inside
-    assert render.middle(cells)[0] == 3
-
-
 def test_bars_go_up_and_down_from_zero():
-    drawn = render.bars([1.0, -1.0, 0.5], (38, 24))
+    drawn = labs.bars([1.0, -1.0, 0.5], (38, 24))
     blue, red = ((drawn == tuple(bytes.fromhex(c))).all(axis=2) for c in ("2166ac", "b2182b"))
     assert blue[:, :14].sum(axis=0).max() == 8  # of 8 rows above zero, without the line
     assert red[:, 14:24].any() and not red[:12].any() and not blue[13:].any()
     assert 3 <= blue[:, 24:].sum(axis=0).max() <= 4
-    assert (render.bars([0.0], (38, 24)) != 255).any(axis=2).sum() == 30  # the line alone
+    assert (labs.bars([0.0], (38, 24)) != 255).any(axis=2).sum() == 30  # the line alone
 
 
 def test_key_sheet_has_a_row_for_the_frames_and_one_per_channel(frame):
@@ -265,44 +222,6 @@ def test_jpeg_decodes_to_the_image():
     assert len(render.to_jpeg(ramp, quality=30)) < len(render.to_jpeg(ramp, quality=95))
 
 
-def test_mask_on_map_takes_the_cells_an_object_fills():
-    mask = np.zeros((24, 40), np.uint8)
-    mask[0:16, 16:40] = 7
-    mask[16:, 0:16] = 255  # void is no object
-    assert render.mask_on_map(mask, (3, 2)).tolist() == [[False, True, True], [False] * 3]
-    tiny = np.zeros((24, 40), np.uint8)
-    tiny[20, 4] = 1
-    assert np.argwhere(render.mask_on_map(tiny, (3, 2))).tolist() == [[1, 0]]
-    assert not render.mask_on_map(np.zeros((24, 40), np.uint8), (3, 2)).any()
-
-
-def auc_by_pairs(strength, mask):
-    """The definition: every object cell against every background cell, ties half."""
-    objects, background = strength[mask][:, None], strength[~mask][None]
-    return ((objects > background) + 0.5 * (objects == background)).mean()
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10**6), levels=st.sampled_from([2, 4, 1000]))
-def test_selectivity_is_the_share_of_pairs_won(seed, levels):
-    rng = np.random.default_rng(seed)
-    maps = rng.integers(-levels, levels, (3, 5, 7)) / levels  # few levels: many ties
-    mask = rng.random((5, 7)) < 0.3
-    mask[0, 0], mask[-1, -1] = True, False
-    expected = [auc_by_pairs(np.abs(channel), mask) for channel in maps]
-    assert render.selectivity(maps, mask) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.filterwarnings("error")
-def test_selectivity_of_known_channels():
-    mask = np.zeros((4, 4), np.uint8)
-    mask[1:3, 1:3] = 2
-    maps = np.stack([mask, -1.0 * mask, mask == 0, np.ones((4, 4))])
-    assert render.selectivity(maps, mask).tolist() == [1, 1, 0, 0.5]  # strength, not sign
-    assert np.isnan(render.selectivity(maps, 0 * mask)).all()
-    assert np.isnan(render.selectivity(maps, 0 * mask + 1)).all()
-
-
 BLUE, RED = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)  # the first two lines of a chart
 
 
@@ -316,7 +235,7 @@ def drawn_line(image, colour):
 
 def test_curves_rise_from_zero_to_the_highest_value():
     """A 216x120 chart of two lines: its box has x from 8 to 208 and y from 40 (top) to 100 (0)."""
-    image = render.curves({"up": np.arange(1, 11), "flat": [5.0] * 10}, (216, 120), length=10)
+    image = labs.curves({"up": np.arange(1, 11), "flat": [5.0] * 10}, (216, 120), length=10)
     assert image.shape == (120, 216, 3) and image.dtype == np.uint8
     up, flat = drawn_line(image, BLUE), drawn_line(image, RED)
     assert all(y == pytest.approx(70, abs=1) for y in flat.values())
@@ -325,22 +244,22 @@ def test_curves_rise_from_zero_to_the_highest_value():
         assert up[x] == pytest.approx(100 - 60 * frame / 10, abs=1.5)
     assert min(up) == pytest.approx(28, abs=2)  # frame 1
     assert max(up) == pytest.approx(208, abs=2)
-    early = render.curves({"up": np.arange(1, 6), "flat": [5.0] * 5}, (216, 120), length=10)
+    early = labs.curves({"up": np.arange(1, 6), "flat": [5.0] * 5}, (216, 120), length=10)
     assert max(drawn_line(early, RED)) == pytest.approx(108, abs=2)  # half of the video
 
 
 def test_a_spike_does_not_flatten_a_chart():
     calm = [10.0] * 40
     spiky = calm[:20] + [1e6] + calm[21:]
-    line = drawn_line(render.curves({"ms": spiky}, (216, 120), 40), BLUE)  # the box: 24 to 100
+    line = drawn_line(labs.curves({"ms": spiky}, (216, 120), 40), BLUE)  # the box: 24 to 100
     assert line[60] == pytest.approx(100 - 76 * 10 / 15, abs=1)  # the edge is at 1.5 times 10
-    render.curves({"none yet": [0, 0]}, (216, 120), 40)  # nothing to scale by
+    labs.curves({"none yet": [0, 0]}, (216, 120), 40)  # nothing to scale by
 
 
 def test_differing_marks_the_pixels_where_masks_disagree(frame, mask):
     other, third = mask.copy(), mask.copy()
     other[0, 3], third[20, 39] = 1, 2
-    drawn = render.differing(frame, [mask, other, third])
+    drawn = labs.differing(frame, [mask, other, third])
     red = (drawn == (220, 0, 0)).all(-1)
     assert np.argwhere(red).tolist() == [[0, 3], [20, 39]]
     faint = drawn[~red]
@@ -349,9 +268,6 @@ def test_differing_marks_the_pixels_where_masks_disagree(frame, mask):
 
 @pytest.fixture
 def history(frame, mask):
-    pytest.importorskip("torch")
-    from gcvos_mini.benchmark import Swapped
-
     other = mask.copy()
     other[0, :5] = 1
 
@@ -364,32 +280,35 @@ def history(frame, mask):
 
 
 def test_render_swap_shows_both_masks_what_differs_and_three_charts(history, frame, mask):
-    image = render.render_swap(history, length=9, panel=80)  # frames are 24x40: twice as large
+    image = labs.render_swap(history, length=9, panel=80)  # frames are 24x40: twice as large
     tall = 150 + 4 + 20
     assert image.shape == (2 * tall + 4, 3 * 84 + 4, 3)
     cells = [image[4:52, 4 + 84 * i : 84 + 84 * i] for i in range(3)]
     masks = history[-1].masks
     for cell, name in zip(cells, masks):
         assert (cell[::2, ::2] == render.overlay(frame, masks[name])).all()
-    assert (cells[2][::2, ::2] == render.differing(frame, list(masks.values()))).all()
+    assert (cells[2][::2, ::2] == labs.differing(frame, list(masks.values()))).all()
     lower = image[4 + tall : 154 + tall]
     for left, unit in [(4, 1000), (88, 1000), (172, 1 / 1024)]:  # ms, ms, KiB
         stm = [1, 2, 3] if unit < 1 else [1, 1.5, 2]  # times are medians of up to five
         series = {"gc": [unit] * 3, "stm": [unit * value for value in stm]}
-        assert (lower[:, left : left + 80] == render.curves(series, (80, 150), 8)).all()
+        assert (lower[:, left : left + 80] == labs.curves(series, (80, 150), 8)).all()
 
 
 @pytest.mark.parametrize("dims", [(64, 256), (128, 512), (8, 8)])
-def test_break_even_line_lies_where_the_colours_turn(dims):
+def test_break_even_line_lies_where_the_colours_turn(dims, monkeypatch):
     """Blue where the context's order is cheaper: exactly the cells above or right of the line."""
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
+    figures = []
 
-    from gcvos_mini.benchmark import Setting, counted_bytes
+    class Kept(labs.Figure):
+        def __init__(self, **options):
+            super().__init__(**options)
+            figures.append(self)
 
-    figure = Figure()
-    render._draw_break_even(figure, Setting(5, 3, 7, *dims, "float16"))
-    axes = figure.axes[0]
+    monkeypatch.setattr(labs, "Figure", Kept)
+    setting = Setting(5, 3, 7, *dims, "float16")
+    labs.render_equivalence(setting, equivalence(setting))
+    axes = figures[0].subfigs[0].axes[0]
     mesh, contour = axes.collections[0], axes.collections[1]
     pixels, frames = np.geomspace(1, 1024, 160), np.geomspace(1, 64, 100)
     line = np.array([complexity.break_even_frames(1, n, *dims) for n in pixels])
@@ -403,17 +322,14 @@ def test_break_even_line_lies_where_the_colours_turn(dims):
         assert y[1234] == formula(1, x[1234], *dims) and x[-1] == pytest.approx(1024)
     assert np.ravel(dot.get_data()).tolist() == [21, 5]
     for x, y in contour.get_paths()[0].vertices:
-        context, similarity = counted_bytes(x, 1, y, *dims, 2)
+        context, similarity = complexity.counted_bytes(x, 1, y, *dims, 2)
         assert similarity == pytest.approx(context, rel=0.05)
 
 
 def test_render_equivalence_redraws_with_the_setting_and_the_time():
-    pytest.importorskip("matplotlib")
-    from gcvos_mini.benchmark import Setting, equivalence
-
     settings = Setting(), Setting(frames=9), Setting(dtype="bfloat16")
-    pictures = [render.render_equivalence(s, equivalence(s)) for s in settings]
-    pictures.append(render.render_equivalence(Setting(), equivalence(Setting()), (0.001, 0.002)))
+    pictures = [labs.render_equivalence(s, equivalence(s)) for s in settings]
+    pictures.append(labs.render_equivalence(Setting(), equivalence(Setting()), (0.001, 0.002)))
     assert all(p.shape == (340, 960, 3) and p.dtype == np.uint8 for p in pictures)
     assert len({p.tobytes() for p in pictures}) == 4
     timed = np.argwhere((pictures[0] != pictures[3]).any(-1))

@@ -4,22 +4,22 @@ import base64
 import io
 import json
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+import tyro
+from davis_folder import write_davis, write_masks
 from PIL import Image
 
-from gcvos_mini import render, report
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import load_split, read_frame, write_mask
+from gcvos_mini.davis import load_split, read_frame
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.network import Network, load_model, save_model
 from gcvos_mini.segment import pad_to_stride, to_tensor
+from gcvos_mini.show import render, report
 
 NAMES = ("one", "R&D")
 
@@ -31,21 +31,12 @@ def made(tmp_path_factory):
     data, run = root / "clips", root / "run"
     rng = np.random.default_rng(0)
     for s, name in enumerate(NAMES):
-        folder = data / "JPEGImages" / "480p" / name
-        folder.mkdir(parents=True)
-        for t in range(7):
-            frame = rng.integers(0, 256, (40, 72, 3), np.uint8)
-            Image.fromarray(frame).save(folder / f"{t:05d}.jpg")
-            mask = np.zeros((40, 72), np.uint8)
+        masks = np.zeros((7, 40, 72), np.uint8)
+        for t, mask in enumerate(masks):
             mask[8:28, 6 * t + 4 : 6 * t + 24] = 1 + s
-            write_mask(data / "Annotations" / "480p" / name / f"{t:05d}.png", mask)
-            write_mask(run / "eval" / name / f"{t:05d}.png", np.roll(mask, 2, 1))
-            first = np.zeros_like(mask)
-            first[8:28, 4:24] = 1 + s
-            write_mask(run / "copied" / name / f"{t:05d}.png", first)
-    lists = data / "ImageSets" / "2017"
-    lists.mkdir(parents=True)
-    (lists / "val.txt").write_text("\n".join(NAMES) + "\n")
+        write_davis(data, {name: (rng.integers(0, 256, (7, 40, 72, 3), np.uint8), list(masks))})
+        write_masks(run / "eval" / name, list(np.roll(masks, 2, axis=2)))
+        write_masks(run / "copied" / name, [masks[0]] * 7)
     for masks, to in [("eval", "eval"), ("copied", "copy")]:
         (run / to).mkdir(exist_ok=True)
         scores = score_masks(data, 2017, "val", run / masks)
@@ -149,7 +140,7 @@ def test_keys_are_those_the_segmenter_wrote(made):
     assert masks[0].sum() == 400 and set(np.unique(masks[0])) == {0, 1}  # object 2, drawn as 1
     with torch.inference_mode():
         object_mask = pad_to_stride(torch.from_numpy(masks[0])[None, None].float())
-        key, _ = network.memorize(pad_to_stride(to_tensor(frames[0])), object_mask)
+        key, _ = network.encode_memory(pad_to_stride(to_tensor(frames[0])), object_mask)
     assert np.allclose(keys[0], key[0].numpy(), atol=1e-5)
     assert not np.allclose(keys[0], keys[-1])
 
@@ -201,14 +192,11 @@ def test_key_maps_are_of_the_best_and_the_middle_sequence(made, monkeypatch):
     assert report.key_section(sequences[:1], results, None, 2017).count("<h3>") == 1
 
 
-def test_command_writes_the_page_and_says_where(made, tmp_path):
-    data, run = made
+def test_command_writes_the_page_and_says_where(made, tmp_path, capsys):
     out = tmp_path / "new" / "index.html"
-    command = [sys.executable, "-m", "gcvos_mini.report"]
-    options = ["--run", run, "--data", data, "--out", out]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"open {out}"
+    run = ["--run", str(made[1]), "--data", str(made[0]), "--out", str(out)]
+    tyro.cli(report.report, args=run)
+    assert capsys.readouterr().out == f"open {out}\n"
     assert out.read_text().startswith("<!doctype html>") and len(list(out.parent.iterdir())) == 1
 
 

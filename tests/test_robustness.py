@@ -19,18 +19,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from davis_folder import write_davis, write_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
-from gcvos_mini import evaluate, segment
+from gcvos_mini import segment
 from gcvos_mini.clips import TrainingClips
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_split, read_mask, write_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.evaluate import score_masks
-from gcvos_mini.network import Network, fill, load_model, read_weights, save_model
+from gcvos_mini.evaluate import Evaluation, run, score_masks
+from gcvos_mini.network import fill, load_model, read_weights, save_model
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.train import batches
 
@@ -50,31 +51,16 @@ def labels(t=0):
     return mask
 
 
-def make_data(root):
-    """Two sequences of six frames with all masks, good predictions for them, two splits."""
-    for name in ("ant", "bear"):
-        for t in range(FRAMES):
-            frame = root / "JPEGImages/480p" / name / f"{t:05d}.jpg"
-            frame.parent.mkdir(parents=True, exist_ok=True)
-            picture(t).save(frame)
-            write_mask(root / "Annotations/480p" / name / f"{t:05d}.png", labels(t))
-            write_mask(root / "predictions" / name / f"{t:05d}.png", labels(t + 1))
-    (root / "ImageSets/2017").mkdir(parents=True)
-    for split in ("val", "train"):
-        (root / SPLIT.format(split)).write_text("ant\nbear\n")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_data(root)
+    """Two sequences of six frames with all masks, good predictions for them, two splits."""
+    root, times = tmp_path_factory.mktemp("data"), range(FRAMES)
+    clip = [np.array(picture(t)) for t in times], [labels(t) for t in times]
+    for split in ("val", "train"):
+        write_davis(root, dict.fromkeys(("ant", "bear"), clip), split=split)
+    for name in ("ant", "bear"):
+        write_masks(root / "predictions" / name, [labels(t + 1) for t in times])
     return root
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return Network(SMOKE).eval()
 
 
 # What is done to a file: content, path, random numbers -> new content, or None where it is done
@@ -257,7 +243,7 @@ def refusal(call, path):
 
 
 def run_first_mask(data, out):
-    return evaluate.run(data, 2017, "val", "first-mask", out)
+    return run(Evaluation(data=data, checkpoint="first-mask", out=out))
 
 
 ENTRIES = {
@@ -324,9 +310,9 @@ def test_damage_seen_by_a_worker_is_one_line(data, clips):
     "file", ["JPEGImages/480p/bear/00002.jpg", "Annotations/480p/bear/00000.png"]
 )
 def test_segment_command(data, model, tmp_path, monkeypatch, file, name):
-    monkeypatch.setattr(segment, "load_model", lambda name: model)
+    monkeypatch.setattr(segment, "load_model", lambda name, device: model)
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
-    named = frames if (file.endswith("jpg") and name == "one pixel") else data / file
+    named = frames if name == "one pixel" else data / file  # sizes that differ: of the source
     with Damaged(data / file, name, 0):
         assert refusal(lambda: segment.segment(frames, mask, tmp_path / "out"), named)
 
@@ -339,7 +325,7 @@ def test_segment_command_refuses_heights(data, tmp_path, height):
 
 
 def test_segment_command_refuses_a_file_as_out(data, model, monkeypatch):
-    monkeypatch.setattr(segment, "load_model", lambda name: model)
+    monkeypatch.setattr(segment, "load_model", lambda name, device: model)
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
     for out in (mask, mask / "below"):
         assert "cannot be made a folder" in refusal(lambda: segment.segment(frames, mask, out), out)  # noqa: B023
@@ -430,31 +416,26 @@ def test_names(data, tmp_path, name):
 
 @settings(max_examples=20, deadline=None)
 @given(
-    height=st.integers(1, 40), width=st.integers(1, 40), frames=st.integers(1, 4),
+    height=st.integers(1, 40), width=st.integers(1, 40), length=st.integers(1, 4),
     ids=st.lists(st.integers(0, 255), min_size=1, max_size=3),
     year=st.sampled_from([2016, 2017]), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_any_size_and_ids(tmp_path_factory, height, width, frames, ids, year, seed):
+def test_any_size_and_ids(tmp_path_factory, height, width, length, ids, year, seed):
     """A copied first mask scores what its objects' overlap is, and no size breaks anything."""
     root, rng = tmp_path_factory.mktemp("any"), np.random.default_rng(seed)
-    masks = rng.choice(np.array(ids, np.uint8), (frames, height, width))
-    for t, mask in enumerate(masks):
-        frame = root / f"JPEGImages/480p/ant/{t:05d}.png"
-        frame.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (width, height)).save(frame)
-        write_mask(root / f"Annotations/480p/ant/{t:05d}.png", mask)
-    (root / f"ImageSets/{year}").mkdir(parents=True)
-    (root / f"ImageSets/{year}/val.txt").write_text("ant\n")
+    masks = rng.choice(np.array(ids, np.uint8), (length, height, width))
+    frames = np.zeros((*masks.shape, 3), np.uint8)
+    write_davis(root, {"ant": (frames, list(masks))}, year=year, suffix=".png")
     if year == 2016:
         masks = (masks > 0).astype(np.uint8)
     objects = [i for i in np.unique(masks[0]) if i not in (0, 255)]
     try:
-        results = evaluate.run(root, year, "val", "first-mask", root / "out")
+        results = run(Evaluation(data=root, year=year, checkpoint="first-mask", out=root / "out"))
     except BadInput as error:
         assert not objects and "first mask" in str(error)
         return
     assert objects
-    if frames < 3:
+    if length < 3:
         assert (results["mean"], results["not_scored"]) == (None, ["ant"])
         return
 
@@ -498,10 +479,10 @@ KEY = "key.weight"
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """(header, tensors' bytes) of a small file that names a network's sizes."""
+    """(header, tensors' bytes) of a small file that says which network it is of."""
     path = tmp_path_factory.mktemp("weights") / "good.safetensors"
     tensors = {KEY: torch.rand(4, 8), "more": torch.rand(6)}
-    save_file(tensors, path, metadata={"sizes": json.dumps(SMOKE.sizes)})
+    save_file(tensors, path, metadata={"config": json.dumps(SMOKE.stored())})
     content = path.read_bytes()
     assert read_weights(path)[0].keys() == tensors.keys()
     size = struct.unpack("<Q", content[:8])[0]
@@ -529,10 +510,10 @@ HEADERS |= {
     f"offsets {pair}": tells(KEY, "data_offsets", pair)
     for pair in ([0, 0], [0, 10**12], [-8, 8], [8, 0], None, "ab")
 }
-SIZES = ["", "{", "[1]", "null", "3", '{"name": ["a"]}', '{"name": "smoke"}', '"a\\nb"', "NaN"]
-HEADERS |= {f"sizes {text}": tells("__metadata__", "sizes", text) for text in SIZES}
+WORDS = ["", "{", "[1]", "null", "3", '{"name": ["a"]}', '{"name": "smoke"}', '"a\\nb"', "NaN"]
+HEADERS |= {f"config {text}": tells("__metadata__", "config", text) for text in WORDS}
 HEADERS |= {
-    "sizes nested deeply": tells("__metadata__", "sizes", "[" * 100_000),
+    "config nested deeply": tells("__metadata__", "config", "[" * 100_000),
     "no metadata": lambda header: header.pop("__metadata__"),
     "a tensor less": lambda header: header.pop(KEY),
 }
@@ -541,7 +522,9 @@ HEADERS |= {
 def refuse_weights(tmp_path, content):
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
-    assert refusal(lambda: load_model(str(path)), path)
+    message = refusal(lambda: load_model(str(path)), path)
+    assert message
+    return message
 
 
 @pytest.mark.parametrize("lie", HEADERS.values(), ids=HEADERS)
@@ -549,6 +532,16 @@ def test_lying_header(weights, tmp_path, lie):
     header = json.loads(json.dumps(weights[0]))
     lie(header)
     refuse_weights(tmp_path, pack(header, weights[1]))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("first_share", 1.5), ("height", 0), ("memory", None), ("normalization", "max")],
+)
+def test_impossible_config(weights, tmp_path, name, value):
+    header = json.loads(json.dumps(weights[0]))
+    header["__metadata__"]["config"] = json.dumps(SMOKE.stored() | {name: value})
+    assert f"its {name} cannot be" in refuse_weights(tmp_path, pack(header, weights[1]))
 
 
 BYTES = {
@@ -611,7 +604,7 @@ def test_other_tensors_in_a_file(model, tmp_path):
     assert load_model(str(path)).config == SMOKE
     tensors = model.state_dict()
     tensors[KEY] = TENSORS["NaN"](tensors[KEY])
-    save_file(tensors, path, metadata={"sizes": json.dumps(SMOKE.sizes)})
+    save_file(tensors, path, metadata={"config": json.dumps(SMOKE.stored())})
     assert KEY in refusal(lambda: load_model(str(path)), path)
 
 

@@ -10,15 +10,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from davis_folder import write_davis
 from PIL import Image
 
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import PALETTE, read_mask, write_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.memory import GlobalContext
+from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.network import save_model
 from gcvos_mini.segment import (
+    FirstMask,
     VideoSegmenter,
+    follow,
+    follow_source,
+    load_segmenter,
     object_probabilities,
     pad_to_stride,
     to_tensor,
@@ -42,13 +47,10 @@ def first_mask(height=HEIGHT, width=WIDTH):
 
 
 def run(model, frames, mask, memory="gc", **options):
+    """The segmenter, and the masks and probabilities of every frame but the first."""
     segmenter = VideoSegmenter(model, memory, **options)
-    segmenter.start(frames[0], mask)
-    masks, soft = [], []
-    for frame in frames[1:]:
-        masks.append(segmenter.step(frame))
-        soft.append(segmenter.probabilities)
-    return segmenter, masks, soft
+    steps = [(found, segmenter.probabilities) for _, found in follow(segmenter, frames, mask)]
+    return segmenter, *map(list, zip(*steps[1:]))
 
 
 # ---- many objects -------------------------------------------------------------------------------
@@ -118,8 +120,8 @@ def test_steps_by_hand(model):
         for t in (1, 2):
             odds = []
             for memory, object_mask in zip(memories, given, strict=True):
-                memory.write(*model.memorize(images[t - 1], pad_to_stride(object_mask)))
-                query = model.look(images[t])
+                memory.write(*model.encode_memory(images[t - 1], pad_to_stride(object_mask)))
+                query = model.encode_query(images[t])
                 logits = model.decode(memory.read(query.key), query)[0, :, :HEIGHT, :WIDTH]
                 odds.append(logits[1] - logits[0])
             probabilities = torch.stack([torch.zeros_like(odds[0]), *odds]).softmax(dim=0)
@@ -164,11 +166,7 @@ def test_memory_bytes(model):
     sizes = {}
     for name in ("gc", "stm"):
         segmenter = VideoSegmenter(model, name)
-        segmenter.start(frames[0], mask)
-        sizes[name] = [segmenter.memory.nbytes]
-        for frame in frames[1:]:
-            segmenter.step(frame)
-            sizes[name].append(segmenter.memory.nbytes)
+        sizes[name] = [segmenter.memory.nbytes for _ in follow(segmenter, frames, mask)]
     objects, key, value = 2, SMOKE.key_dim, SMOKE.value_dim
     assert sizes["gc"] == 5 * [objects * key * value * 4]
     assert sizes["stm"] == [objects * (key + value) * 2 * 3 * 4 * t for t in range(1, 6)]
@@ -179,19 +177,31 @@ def test_write_every(model):
     assert segmenter.frames == 8 and segmenter.memory.frames == 3  # frames 0, 3 and 6
 
 
-def test_start_again_forgets(model):
+@pytest.mark.parametrize("choice", [None, "stm", SpaceTime, GlobalContext("mean")], ids=str)
+def test_start_makes_a_fresh_memory(model, choice):
+    """Three videos in a row, the last of a single object: it finds what a new segmenter finds."""
     frames, mask = video(3, 32, 48), first_mask(32, 48)
-    segmenter, first, _ = run(model, frames, mask)
-    segmenter.start(frames[0], mask)
-    again = [segmenter.step(f) for f in frames[1:]]
-    assert np.array_equal(first, again)
-    assert segmenter.memory.frames == segmenter.frames == 3
+    mask[20:, 30:] = 7
+    segmenter = VideoSegmenter(model, choice)
+    for _ in range(2):
+        list(follow(segmenter, frames, mask))
+        assert segmenter.memory.frames == segmenter.frames == 3
+    alone = np.uint8(mask == 3)
+    segmenter.start(frames[0], alone)
+    assert (segmenter.memory.frames, segmenter.frames, segmenter.ids) == (1, 1, [1])
+    state = segmenter.memory.keys if choice in ("stm", SpaceTime) else segmenter.memory.context
+    assert len(state) == 1
+    _, found, _ = run(model, frames, alone, choice)
+    np.testing.assert_array_equal([segmenter.step(frame) for frame in frames[1:]], found)
 
 
-def test_a_memory_of_ones_own(model):
-    memory = GlobalContext("mean")
+def test_a_memory_object_stays_as_it_was_given(model):
+    memory = GlobalContext("mean", first_share=0.5)
     segmenter, _, _ = run(model, video(2, 32, 48), first_mask(32, 48), memory)
-    assert segmenter.memory is memory and memory.frames == 2
+    assert segmenter.memory.first_share == 0.5 and segmenter.memory.frames == 2
+    assert memory.frames == memory.nbytes == 0
+    with pytest.raises(BadInput, match="memory:GlobalContext: holds 2 frames; give a fresh one"):
+        VideoSegmenter(model, segmenter.memory)
 
 
 def test_working_height(model):
@@ -209,6 +219,48 @@ def test_config_height_is_the_most(model, monkeypatch, height, rows):
     assert segmenter.key.shape[2] == rows
     asked, _, _ = run(model, video(2), first_mask(), height=160)
     assert asked.key.shape[2] == 10
+
+
+# ---- the one loop -------------------------------------------------------------------------------
+
+
+class Counting(FirstMask):
+    """Finds the number of its step in every pixel; refuses the third."""
+
+    def step(self, frame):
+        if frame is None:
+            raise BadInput("frame 3 is not there")
+        self.mask = self.mask + 1
+        return self.mask
+
+
+def test_follow_starts_then_steps_one_frame_at_a_time():
+    """The next frame is not asked for before its pair is; the first pair has the given mask."""
+    asked, given = [], np.zeros((2, 2), np.uint8)
+    frames = (asked.append(t) or t for t in range(4))
+    found = follow(Counting(), frames, given)
+    assert asked == []
+    for t in range(3):
+        frame, mask = next(found)
+        assert asked == list(range(t + 1)) and frame == t and (mask == t).all()
+    assert list(follow(Counting(), [], given)) == []
+
+
+@pytest.mark.parametrize(
+    "source, complaint", [("a/b.mp4", "^a/b.mp4: frame 3"), (None, "^frame 3")]
+)
+def test_follow_names_the_source_in_errors(source, complaint):
+    found = follow(Counting(), [1, 2, None], np.zeros((2, 2), np.uint8), source)
+    with pytest.raises(BadInput, match=complaint):
+        list(found)
+
+
+def test_follow_source_names_every_frame(files):
+    given = first_mask()
+    found = list(follow_source(Counting(), files / FRAMES, given))
+    assert [name for name, _, _ in found] == ["00000", "00001", "00002"]
+    for t, (_, frame, mask) in enumerate(found):
+        assert frame.shape == (HEIGHT, WIDTH, 3) and (mask == given + t).all()
 
 
 # ---- bad input ----------------------------------------------------------------------------------
@@ -245,18 +297,18 @@ def checkpoint(model, tmp_path_factory):
     return path
 
 
+FRAMES, MASK = "JPEGImages/480p/clip", "Annotations/480p/clip/00000.png"
+
+
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "frames").mkdir()
-    for t, frame in enumerate(video(3)):
-        Image.fromarray(frame).save(tmp_path / "frames" / f"{t:05d}.jpg", quality=95)
-    (tmp_path / "frames" / "notes.txt").write_text("not a frame")
-    write_mask(tmp_path / "first.png", first_mask())
+    write_davis(tmp_path, {"clip": (video(3), [first_mask()])})
+    (tmp_path / FRAMES / "notes.txt").write_text("not a frame")
     return tmp_path
 
 
 def arguments(files, checkpoint, **changes):
-    values = {"frames": "frames", "mask": "first.png", "out": "masks"} | changes
+    values = {"frames": FRAMES, "mask": MASK, "out": "masks"} | changes
     pairs = [[f"--{name}", str(files / value)] for name, value in values.items()]
     return [*sum(pairs, []), "--checkpoint", str(checkpoint)]
 
@@ -278,6 +330,17 @@ def command(monkeypatch, capsys):
     return call
 
 
+def test_the_checkpoints_memory_is_used_unless_another_is_named(checkpoint, capsys):
+    assert isinstance(load_segmenter(checkpoint).memory, GlobalContext)
+    assert isinstance(load_segmenter(checkpoint, "gc", device="cpu").memory, GlobalContext)
+    assert capsys.readouterr().err == ""
+    assert isinstance(load_segmenter(checkpoint, "stm").memory, SpaceTime)
+    note = f"note: {checkpoint} was trained with the memory gc, this is stm\n"
+    assert capsys.readouterr().err == note
+    with pytest.raises(BadInput, match="--height 15: too small"):
+        load_segmenter(checkpoint, height=15)
+
+
 def test_masks_are_palette_images(files, checkpoint, command):
     status, text = command(arguments(files, checkpoint))
     assert status == 0 and "3 masks in" in text.out
@@ -292,37 +355,31 @@ def test_masks_are_palette_images(files, checkpoint, command):
 
 
 def test_black_and_white_mask(files, checkpoint, command):
-    Image.fromarray(255 * np.uint8(first_mask() == 3)).save(files / "first.png")
+    Image.fromarray(255 * np.uint8(first_mask() == 3)).save(files / MASK)
     assert command(arguments(files, checkpoint))[0] == 0
     assert np.array_equal(read_mask(files / "masks" / "00000.png"), first_mask() == 3)
 
 
 def damage(files, how):
-    third = files / "frames" / "00002.jpg"
-    if how == "truncated JPEG":
-        third.write_bytes(third.read_bytes()[:600])
-    elif how == "frame of another size":
+    third = files / FRAMES / "00002.jpg"
+    if how == "frame of another size":
         Image.new("RGB", (40, 30)).save(third)
     elif how == "mask of another size":
-        write_mask(files / "first.png", first_mask()[:-1])
+        write_mask(files / MASK, first_mask()[:-1])
     elif how == "empty mask":
-        write_mask(files / "first.png", 0 * first_mask())
-    elif how == "RGB mask":
-        Image.new("RGB", (WIDTH, HEIGHT)).save(files / "first.png")
+        write_mask(files / MASK, 0 * first_mask())
     elif how == "no frames":
-        for file in (files / "frames").glob("*.jpg"):
+        for file in (files / FRAMES).glob("*.jpg"):
             file.unlink()
 
 
 @pytest.mark.parametrize(
     ("how", "named", "reason"),
     [
-        ("truncated JPEG", "frames/00002.jpg", "cannot be read"),
-        ("frame of another size", "frames: ", "frame 2 is 40x30, the first was 101x77"),
-        ("mask of another size", "first.png", "first mask is 101x76, first frame is 101x77"),
-        ("empty mask", "first.png", "no object"),
-        ("RGB mask", "first.png", "RGB image, not object ids"),
-        ("no frames", "frames", "no .jpg or .png frames"),
+        ("frame of another size", f"{FRAMES}: ", "frame 2 is 40x30, the first was 101x77"),
+        ("mask of another size", f"{FRAMES}: ", "first mask is 101x76, first frame is 101x77"),
+        ("empty mask", MASK, "first mask is empty"),
+        ("no frames", FRAMES, "no .jpg or .png frames"),
     ],
 )
 def test_bad_files_end_in_one_line(files, checkpoint, command, how, named, reason):

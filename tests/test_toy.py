@@ -16,6 +16,7 @@ from gcvos_mini import toy
 from gcvos_mini.davis import PALETTE, load_split, read_frame, read_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.metrics import region_similarity
+from gcvos_mini.toy import render
 
 HEIGHT = 60
 CLIPS = ["crossing", "train-003"]
@@ -26,14 +27,14 @@ def files(root):
 
 
 def small(root, clips=CLIPS, seed=0, frames=3):
-    return toy.render(root, seed, HEIGHT, clips, frames, progress=False)
+    return toy.render_clips(root, seed, HEIGHT, clips, frames, progress=False)
 
 
 def mask_track(name, seed=0, height=HEIGHT):
     """Every mask of a clip at its own length, without the frames: uint8 (T, H, W)."""
     clip = toy.find_clip(name, seed)
     scene = clip.scene()
-    return np.stack([toy.label_frame(scene, t, height) for t in range(toy.FRAMES[clip.split])])
+    return np.stack([render.label_frame(scene, t, height) for t in range(toy.FRAMES[clip.split])])
 
 
 def clip_of(name, height=HEIGHT, frames=None):
@@ -60,8 +61,8 @@ def test_same_seed_same_bytes_and_another_seed_others(data, tmp_path):
 
 
 def test_a_clip_rendered_alone_is_the_one_of_the_set(data, tmp_path):
-    alone = files(small(tmp_path / "alone", ["train-003"]))   # second in the set
-    toy.render_clip(tmp_path / "bare", "train-003", HEIGHT, 3)
+    alone = files(small(tmp_path / "alone", ["train-003"]))  # second in the set
+    render.render_clip(tmp_path / "bare", "train-003", HEIGHT, 3)
     same = {name: content for name, content in files(data).items() if "/train-003/" in name}
     assert len(same) == 6
     assert {name: alone[name] for name in same} == same
@@ -100,7 +101,7 @@ def test_every_object_is_well_visible_in_frame_0(seed):
     counts = set()
     for name in [*toy.TRAIN, *toy.VAL]:
         scene = toy.Clip(name, seed).scene()
-        first = toy.label_frame(scene, 0, 120)
+        first = render.label_frame(scene, 0, 120)
         assert scene.ids == list(range(1, len(scene.ids) + 1))
         assert set(np.unique(first)) == {0, *scene.ids}, name
         assert min((first == i).mean() for i in scene.ids) >= 0.008, name
@@ -136,11 +137,11 @@ def test_approach_grows_and_the_fence_hides_and_shapes_shift(tracks):
     area = (tracks["approach"] == 1).sum((1, 2))
     assert area.max() > 4 * area[0]
     scene = toy.Clip("behind-the-fence").scene()
-    bare = toy.label_frame(replace(scene, things=scene.things[:1]), 5, HEIGHT)
+    bare = render.label_frame(replace(scene, things=scene.things[:1]), 5, HEIGHT)
     hidden = (bare == 1) & (tracks["behind-the-fence"][5] == 0)
     assert 0.15 < hidden.sum() / (bare == 1).sum() < 0.7
     solid = [solidity(mask == 1) for mask in tracks["shape-shifter"]]
-    assert min(solid) < 0.85 and max(solid) > 0.98   # now a star, now an oval
+    assert min(solid) < 0.85 and max(solid) > 0.98  # now a star, now an oval
 
 
 def solidity(mask):
@@ -153,11 +154,13 @@ def test_three_objects_pass_before_each_other():
     scene = toy.Clip("crossing").scene()
     alone = {thing.id: replace(scene, things=(thing,)) for thing in scene.things}
     for far, near in ((1, 3), (2, 3)):
-        met = [np.all([toy.label_frame(alone[i], t, HEIGHT) == i for i in (far, near)], 0)
-               for t in range(40)]
+        met = [
+            np.all([render.label_frame(alone[i], t, HEIGHT) == i for i in (far, near)], 0)
+            for t in range(40)
+        ]
         t = int(np.argmax([m.sum() for m in met]))
         assert met[t].sum() > 50
-        assert (toy.label_frame(scene, t, HEIGHT)[met[t]] == near).all()
+        assert (render.label_frame(scene, t, HEIGHT)[met[t]] == near).all()
 
 
 def test_240p_and_480p_show_the_same_scene():
@@ -165,7 +168,7 @@ def test_240p_and_480p_show_the_same_scene():
     high, high_masks = clip_of("two-friends", 240, 3)
     large = low_masks.repeat(2, 1).repeat(2, 2)[:, :, : high_masks.shape[2]]
     for i in (1, 2):
-        assert region_similarity(large == i, high_masks[..., :large.shape[2]] == i).min() > 0.9
+        assert region_similarity(large == i, high_masks[..., : large.shape[2]] == i).min() > 0.9
     halved = high[:, :, :426].reshape(3, 120, 2, 213, 2, 3).mean((2, 4))
     assert np.abs(halved - low[:, :, :213]).mean() < 12
 
@@ -174,8 +177,11 @@ def test_motion_is_large_yet_continuous(tracks):
     copied, followed = [], []
     for masks in tracks.values():
         for i in range(1, masks.max() + 1):
-            copied.append(region_similarity(np.broadcast_to(masks[0] == i, masks[1:].shape),
-                                            masks[1:] == i).mean())
+            copied.append(
+                region_similarity(
+                    np.broadcast_to(masks[0] == i, masks[1:].shape), masks[1:] == i
+                ).mean()
+            )
             followed.append(region_similarity(masks[1:] == i, masks[:-1] == i).mean())
     assert 0.02 < np.mean(copied) <= 0.40
     assert np.mean(followed) > 0.65
@@ -183,10 +189,10 @@ def test_motion_is_large_yet_continuous(tracks):
 
 def test_the_background_moves_and_is_not_flat():
     scene = toy.Clip("crossing").scene()
-    world = toy.backdrop(scene, HEIGHT)
+    world = render.backdrop(scene, HEIGHT)
     y, x = (np.mgrid[0:HEIGHT, 0:107] / HEIGHT).astype(np.float32)
-    first, later = (toy.seen_through(scene.camera, world, x, y, t, HEIGHT) for t in (0, 15))
-    assert np.abs(later - first).mean() > 8   # no light, no noise: only the camera
+    first, later = (render.seen_through(scene.camera, world, x, y, t, HEIGHT) for t in (0, 15))
+    assert np.abs(later - first).mean() > 8  # no light, no noise: only the camera
     assert first.std() > 15
 
 
@@ -206,7 +212,7 @@ def test_a_stopped_run_leaves_nothing(tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(toy, "write_lists", stop)
+    monkeypatch.setattr(render, "write_lists", stop)
     with pytest.raises(KeyboardInterrupt):
         small(tmp_path / "toy", ["approach"], frames=1)
     assert list(tmp_path.iterdir()) == []
@@ -223,8 +229,9 @@ def test_foreign_files_are_left_alone(tmp_path):
 def test_command_line(script, tmp_path):
     root = Path(__file__).parents[1]
     run = [sys.executable, *script, "--out", str(tmp_path / "toy"), "--clips", "nobody"]
-    done = subprocess.run(run, check=False, cwd=root, capture_output=True, text=True,
-                          env=path_to(root))
+    done = subprocess.run(
+        run, check=False, cwd=root, capture_output=True, text=True, env=path_to(root)
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("error: nobody: no such clip") and done.stderr.count("\n") == 1
     assert not (tmp_path / "toy").exists()
@@ -235,7 +242,7 @@ def path_to(root):
 
 
 def test_a_split_without_clips_has_no_list(tmp_path):
-    toy.render(tmp_path / "one", clips=["sunset"], frames=3, height=48, progress=False)
+    toy.render_clips(tmp_path / "one", clips=["sunset"], frames=3, height=48, progress=False)
     lists = tmp_path / "one/ImageSets/2017"
     assert [path.name for path in lists.iterdir()] == ["val.txt"]
     assert (lists / "val.txt").read_text() == "sunset\n"

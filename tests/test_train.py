@@ -1,13 +1,15 @@
 """Training: the losses against loops, the clip as the paper says, resuming, and bad settings."""
 
 import csv
-import dataclasses
+import itertools
 import math
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,29 +17,26 @@ import torch
 import tyro
 from torch.nn import functional as F
 
-from gcvos_mini import toy, train
+from gcvos_mini import logbook, train
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import MINI, PAPER, SMOKE
 from gcvos_mini.davis import read_frame, read_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.losses import batch_J, clip_loss, dice_loss, hard_pixel_cross_entropy
+from gcvos_mini.matching_start import start_heads
+from gcvos_mini.memory import MEMORIES
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, read_weights
-from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.segment import VideoSegmenter, follow
 
 STAGE = SMOKE.stages["embedded"]
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    names = ["train-000", "train-001", "crossing"]
-    return toy.render(tmp_path_factory.mktemp("toy") / "set", 0, 64, names, 6, progress=False)
-
-
 @pytest.fixture
-def clip(data):
+def clip(toy_data):
     """A batch of two clips of one and two objects or more: masks (2, 3, 3, 64, 64)."""
-    clips = TrainingClips(STAGE, [data], total=8)
+    clips = TrainingClips(STAGE, [toy_data], total=8)
     frames, masks = (torch.stack(x) for x in zip(clips[4], clips[5]))
     masks[0, :, 1:] = 0
     assert masks[1, 0, 1].any()
@@ -76,7 +75,7 @@ def test_hard_pixel_cross_entropy(share, pixels):
     for image in range(3):
         right = np.where(truth[image] > 0, probability[image, 1], probability[image, 0])
         wanted.append(np.sort(-np.log(right).ravel())[-pixels:].mean())
-    loss = train.hard_pixel_cross_entropy(logits, truth, share)
+    loss = hard_pixel_cross_entropy(logits, truth, share)
     assert loss.item() == pytest.approx(np.mean(wanted), rel=1e-12)
 
 
@@ -85,13 +84,13 @@ def test_dice():
     logits, truth = fake_logits(1)
     nothing = torch.zeros_like(truth)
     zeros = torch.zeros(3, dtype=torch.float64)
-    torch.testing.assert_close(train.dice_loss(truth, truth), zeros, rtol=0, atol=1e-9)
-    torch.testing.assert_close(train.dice_loss(nothing, nothing), zeros, rtol=0, atol=1e-9)
-    assert (train.dice_loss(1 - truth, truth) > 0.9).all()
+    torch.testing.assert_close(dice_loss(truth, truth), zeros, rtol=0, atol=1e-9)
+    torch.testing.assert_close(dice_loss(nothing, nothing), zeros, rtol=0, atol=1e-9)
+    assert (dice_loss(1 - truth, truth) > 0.9).all()
     soft = torch.sigmoid(logits[:, 0])
     p, t = soft.numpy(), truth.numpy()
     wanted = [1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) for a, b in zip(p, t)]
-    assert train.dice_loss(soft, truth).tolist() == pytest.approx(wanted, rel=1e-12)
+    assert dice_loss(soft, truth).tolist() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_batch_J():
@@ -103,7 +102,7 @@ def test_batch_J():
         for clip, o in ((0, 0), (1, 0), (1, 1))
         for t in range(2)
     ]
-    assert train.batch_J(logits, masks).item() == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert batch_J(logits, masks).item() == pytest.approx(np.mean(wanted), abs=1e-6)
 
 
 @pytest.mark.parametrize("stage", ["stills", "videos"])
@@ -123,7 +122,7 @@ def test_clip_loss(stage):
                 regions.append(1 - overlap / (probability[o + 1].sum() + mask.sum() + 1))
             pixels += probability[0][left].log().neg().tolist()
     wanted = np.mean(pixels) + (stage == "videos") * np.mean(regions)  # the hybrid loss
-    loss = train.clip_loss(logits, masks, PAPER.stages[stage])
+    loss = clip_loss(logits, masks, PAPER.stages[stage])
     assert loss.item() == pytest.approx(wanted, rel=1e-5)
 
 
@@ -143,10 +142,12 @@ def test_only_the_first_mask_is_seen(clip):
     assert (model(frames, other) - logits).abs().max() > 1e-4
 
 
-def test_a_clip_is_segmented_as_a_video_is(clip):
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_clip_is_segmented_as_a_video_is(clip, memory):
     """The same probabilities as VideoSegmenter: training and use are one computation."""
     frames, masks = clip
-    network = Network(SMOKE).eval()
+    torch.manual_seed(0)
+    network = Network(replace(SMOKE, memory=memory)).eval()
     with torch.no_grad():
         logits = train.ClipSegmenter(network)(frames, masks)
     for one, ids, joint in zip(frames, masks, logits, strict=True):
@@ -170,7 +171,7 @@ def test_soft_mask_carries_the_gradient(clip):
     logits = model(frames, masks)
     logits.retain_grad()
     seen = []
-    original = model.network.memorize
+    original = model.network.encode_memory
 
     def watch(frame, mask):
         mask = mask.detach().requires_grad_() if not mask.requires_grad else mask
@@ -178,7 +179,7 @@ def test_soft_mask_carries_the_gradient(clip):
         seen.append(mask)
         return original(frame, mask)
 
-    model.network.memorize = watch
+    model.network.encode_memory = watch
     model(frames, masks)[:, 1].sum().backward()
     assert len(seen) == 2
     assert seen[1].grad.abs().max() > 0
@@ -190,13 +191,13 @@ def test_start_heads(clip):
     frames, masks = clip[0].flatten(0, 1), clip[1][:, :, :1].flatten(0, 1)
     network = Network(SMOKE)  # as it comes: batch norm must be frozen already
     before = {name: tensor.clone() for name, tensor in network.named_buffers()}
-    train.start_heads(network, frames, masks)
+    start_heads(network, frames, masks)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
     network.eval()
     with torch.no_grad():
         feature = network.query_encoder((frames - network.mean) / network.std)[0]
         key, query = network.key(feature), network.query(feature)
-        value = network.memorize(frames, masks)[1]
+        value = network.encode_memory(frames, masks)[1]
     mask = F.adaptive_avg_pool2d(masks, value.shape[-2:])
     together = torch.stack([value[:, 0].flatten(), value[:, 1].flatten(), mask.flatten()])
     correlation = torch.corrcoef(together)
@@ -212,27 +213,50 @@ def test_learning_rate():
     """A rise over the warm-up, then a cosine down to the final share; constant for the paper's."""
     network = Network(SMOKE)
     stage = MINI.stages["videos"]
-    optimizer = train.make_optimizer(network, stage, trained_trunks=True)
+    optimizer = train.make_optimizer(network, stage, trained_backbones=True)
     rates = [train.set_rate(optimizer, stage, step, step / 1000) for step in range(1001)]
     assert rates[0] == pytest.approx(stage.learning_rate / train.WARM_UP, rel=1e-3)
     assert max(rates) <= stage.learning_rate
     assert rates[-1] == pytest.approx(stage.final_rate * stage.learning_rate)
     assert rates[500] == pytest.approx((1 + stage.final_rate) / 2 * stage.learning_rate)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(
-        stage.final_rate * stage.trunk_learning_rate
+        stage.final_rate * stage.backbone_learning_rate
     )
     paper = PAPER.stages["stills"]
-    optimizer = train.make_optimizer(network, paper, trained_trunks=True)
+    optimizer = train.make_optimizer(network, paper, trained_backbones=True)
     assert train.set_rate(optimizer, paper, 500, 0.9) == pytest.approx(1e-5)
 
 
 # ---- runs --------------------------------------------------------------------------------------
 
 
-def run(data, out, **options):
-    options = {"config": "smoke", "stage": "embedded", "clips": 12, "workers": 0} | options
-    train.train([data], out, **options)
+def train_in(out, data, config="smoke", stage="embedded", memory=None, learning_rate=None, **how):
+    """Train by the command's function; the weights at the end."""
+    run = train.Run(data=[data], out=out, **{"clips": 12, "workers": 0} | how)
+    train.train(run, config, stage, memory, learning_rate)
     return read_weights(out / "last.safetensors")[0]
+
+
+@pytest.fixture
+def run(tmp_path, toy_data):
+    """Train in a folder of this name, or in the test's own: run("name", **options) -> weights."""
+
+    def call(name="", data=toy_data, **options):
+        return train_in(tmp_path / name, data, **options)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory, toy_data):
+    """Weights before the first step and after an uninterrupted run."""
+    out = tmp_path_factory.mktemp("runs")
+    return train_in(out / "start", toy_data, learning_rate=0), train_in(out / "whole", toy_data)
+
+
+def log(out):
+    with (out / "log.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def same(a, b):
@@ -247,25 +271,24 @@ def moved_alike(start, one, two):
     return (a - b).norm() < 0.02 * a.norm()
 
 
-def test_learns_a_clip_by_heart(data, tmp_path, monkeypatch):
+def test_learns_a_clip_by_heart(run, tmp_path, monkeypatch):
     """Shown nothing but one batch, the network gets it right; and the log says so."""
     get = TrainingClips.__getitem__
     monkeypatch.setattr(TrainingClips, "__getitem__", lambda self, i: get(self, 4 + i % 2))
-    run(data, tmp_path, clips=160, learning_rate=3e-3)
-    with (tmp_path / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    run(clips=160, learning_rate=3e-3)
+    rows = log(tmp_path)
     losses, J = ([float(row[name]) for row in rows] for name in ("loss", "J"))
     assert [int(row["step"]) for row in rows] == list(range(1, 81))
     assert np.mean(losses[-5:]) < 0.5 * losses[0] and np.mean(J[-5:]) > 0.5
 
 
-def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
+def test_resumed_run_equals_an_uninterrupted_one(run, ends, tmp_path, monkeypatch):
     """Bit for bit on a quiet machine; where memory lies may change a rounding."""
-    start, whole = run(data, tmp_path / "start", learning_rate=0), run(data, tmp_path / "whole")
-    assert moved_alike(start, whole, run(data, tmp_path / "again", workers=1))  # nor does it hang
-    assert not moved_alike(start, whole, run(data, tmp_path / "other", seed=1))
+    start, whole = ends
+    assert moved_alike(start, whole, run("again", workers=1))  # nor does it hang
+    assert not moved_alike(start, whole, run("other", seed=1))
 
-    monkeypatch.setattr(train, "SAVE_EVERY", 0)  # after every step
+    monkeypatch.setattr(logbook, "SAVE_EVERY", 0)  # after every step
     get, asked = TrainingClips.__getitem__, []
 
     def broken(self, index):
@@ -277,19 +300,18 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(TrainingClips, "__getitem__", broken)
         with pytest.raises(RuntimeError, match="power cut"):
-            run(data, tmp_path / "cut")
-    assert moved_alike(start, whole, run(data, tmp_path / "cut", resume=True))
-    steps = [row.split(",")[0] for row in (tmp_path / "cut/log.csv").read_text().split()]
-    assert steps == ["step", "1", "2", "3", "4", "5", "6"]
+            run("cut")
+    assert moved_alike(start, whole, run("cut", resume=True))
+    assert [row["step"] for row in log(tmp_path / "cut")] == list("123456")
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gcvos_mini import train
-from gcvos_mini.clips import TrainingClips, held_out
+from gcvos_mini import logbook, train
+from gcvos_mini.clips import TrainingClips
 
-train.SAVE_EVERY = 0
+logbook.SAVE_EVERY = 0
 get, asked = TrainingClips.__getitem__, []
 
 def die(self, index):
@@ -299,56 +321,57 @@ def die(self, index):
     return get(self, index)
 
 TrainingClips.__getitem__ = die
-train.train([Path(sys.argv[1])], Path(sys.argv[2]), "smoke", "embedded", clips=12, workers=0)
+run = train.Run(data=[Path(sys.argv[1])], out=Path(sys.argv[2]), clips=12, workers=0)
+train.train(run, "smoke", "embedded")
 """
 
 
-def test_killed_run_is_resumed(data, tmp_path):
+def test_killed_run_is_resumed(run, ends, toy_data, tmp_path):
     """kill -9 in the middle of a run: its checkpoint is whole, and the end is the same."""
-    start, whole = run(data, tmp_path / "start", learning_rate=0), run(data, tmp_path / "whole")
-    done = subprocess.run([sys.executable, "-c", KILLED, data, tmp_path / "cut"])
+    start, whole = ends
+    done = subprocess.run([sys.executable, "-c", KILLED, toy_data, tmp_path / "cut"])
     assert done.returncode == -signal.SIGKILL
     half = read_weights(tmp_path / "cut/last.safetensors")[0]
     assert not moved_alike(start, whole, half)
-    assert moved_alike(start, whole, run(data, tmp_path / "cut", resume=True))
+    assert moved_alike(start, whole, run("cut", resume=True))
 
 
-def test_validation(data, tmp_path, monkeypatch):
+def test_validation(run, tmp_path, monkeypatch):
     """Ten scores in a run, of sequences it does not train on; the best weights are kept."""
     asked, scores = [], iter([0.1, 0.3, 0.2, *[0.25] * 7])
-    monkeypatch.setattr(train, "validation_J", lambda _, sequences, __: next(scores))
+    monkeypatch.setattr(logbook, "validation_J", lambda network, sequences: next(scores))
     build = train.TrainingClips
     monkeypatch.setattr(
         train, "TrainingClips", lambda *a, **k: asked.append(k["without"]) or build(*a, **k)
     )
-    last = run(data, tmp_path, clips=40, validate=["train-001"])
+    last = run(clips=40, validate=["train-001"])
     assert asked == [["train-001"]]
-    with (tmp_path / "log.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = log(tmp_path)
     found = {int(row["step"]): row["validation_J"] for row in rows if row["validation_J"]}
     assert list(found) == list(range(2, 21, 2)) and float(found[4]) == 0.3
     best = read_weights(tmp_path / "best.safetensors")[0]
     assert not same(best, last)
-    two = dict(clips=40, resume=True, validate=["train-001"])
-    assert same(run(data, tmp_path, **two), last)  # nothing left to do, and nothing lost
+    again = run(clips=40, resume=True, validate=["train-001"])
+    assert same(again, last)  # nothing left to do, and nothing lost
     assert same(read_weights(tmp_path / "best.safetensors")[0], best)
 
 
-def test_validation_J(data, monkeypatch):
+def test_validation_J(toy_data, monkeypatch):
     """The mean over objects of the metric on every frame but the first, by VideoSegmenter."""
     network = Network(SMOKE)
-    sequences = held_out([data], ["crossing"])
-    monkeypatch.setattr(train, "VALIDATION_FRAMES", 4)
-    sequence = sequences[0][0]
-    pairs = [(read_frame(f), read_mask(sequence.masks[f.stem])) for f in sequence.frames[:4]]
+    sequences = held_out([toy_data], ["crossing"])
+    monkeypatch.setattr(logbook, "VALIDATION_FRAMES", 4)
+    [(sequence, _)] = sequences
+    frames = [read_frame(path) for path in sequence.frames[:4]]
+    truths = [read_mask(sequence.masks[path.stem]) for path in sequence.frames[:4]]
     segmenter = VideoSegmenter(network)
-    segmenter.start(*pairs[0])
-    found = [(segmenter.step(frame), truth) for frame, truth in pairs[1:]]
+    found = [mask for _, mask in follow(segmenter, frames, truths[0])]
     wanted = [
-        np.mean([region_similarity(mask == i, truth == i) for mask, truth in found])
+        region_similarity(mask == i, truth == i)
         for i in segmenter.ids
+        for mask, truth in zip(found[1:], truths[1:])
     ]
-    assert train.validation_J(network, sequences, "gc") == pytest.approx(np.mean(wanted))
+    assert logbook.validation_J(network, sequences) == pytest.approx(np.mean(wanted))
     assert network.training
 
 
@@ -365,42 +388,44 @@ def test_thresholded_masks(clip):
     assert set(written[3].unique().tolist()) <= {0.0, 1.0} and not written[3].requires_grad
 
 
-def test_log_for_tensorboard(data, tmp_path):
+def test_log_for_tensorboard(run, tmp_path):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"
     )
-    run(data, tmp_path, clips=4)
+    run(clips=4)
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    with (tmp_path / "log.csv").open() as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    losses = [float(row["loss"]) for row in log(tmp_path)]
     found = [(event.step, event.value) for event in events.Scalars("loss")]
     assert found == [(i, pytest.approx(loss, abs=1e-4)) for i, loss in enumerate(losses, 1)]
 
 
-def test_resume_refuses_other_settings(data, tmp_path):
-    run(data, tmp_path, clips=2)
+def test_resume_refuses_other_settings(run):
+    run(clips=2)
     with pytest.raises(BadInput, match="other settings .*seed"):
-        run(data, tmp_path, clips=2, resume=True, seed=3)
+        run(clips=2, resume=True, seed=3)
     with pytest.raises(BadInput, match=r"state\.safetensors: no such file"):
-        run(data, tmp_path / "none", resume=True)
+        run("none", resume=True)
 
 
-def test_minutes_stop_the_run(data, tmp_path):
-    run(data, tmp_path, clips=10_000, minutes=0.02)
-    steps = len((tmp_path / "log.csv").read_text().split()) - 1
-    assert 0 <= steps < 100
+def test_minutes_stop_the_run(run, tmp_path, monkeypatch):
+    """By a clock that goes on by one second each time it is asked."""
+    seconds = itertools.count()
+    monkeypatch.setattr(logbook, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    run(clips=10_000, minutes=1)
+    rows = log(tmp_path)
+    assert 2 < len(rows) < 20 and float(rows[-1]["seconds"]) < 70
 
 
-def test_nan_stops_with_one_line(data, tmp_path, monkeypatch):
+def test_nan_stops_with_one_line(run, tmp_path, monkeypatch):
     """The checkpoint on disk is the last good one."""
-    good = run(data, tmp_path)
+    good = run()
     monkeypatch.setattr(train, "clip_loss", lambda *_: torch.tensor(math.nan))
     with pytest.raises(BadInput, match="the loss is nan at step 0.*learning-rate"):
-        run(data, tmp_path)
+        run()
     assert same(good, read_weights(tmp_path / "last.safetensors")[0])
 
 
-def test_two_frames_first(data, tmp_path, monkeypatch):
+def test_two_frames_first(run, monkeypatch):
     lengths = []
     forward = train.ClipSegmenter.forward
 
@@ -409,39 +434,37 @@ def test_two_frames_first(data, tmp_path, monkeypatch):
         return forward(self, frames, masks)
 
     monkeypatch.setattr(train.ClipSegmenter, "forward", watch)
-    run(data, tmp_path, clips=8)
+    run(clips=8)
     assert lengths == [2, 2, 3, 3]
 
 
-def test_init_and_bad_settings(data, tmp_path):
-    first = run(data, tmp_path / "a", clips=2)
-    kept = run(data, tmp_path / "b", clips=2, init=tmp_path / "a/last.safetensors", learning_rate=0)
+def test_init_and_bad_settings(run, tmp_path):
+    first = run("a", clips=2)
+    kept = run("b", clips=2, init=tmp_path / "a/last.safetensors", learning_rate=0)
     assert same(first, kept)
     with pytest.raises(BadInput, match="do not fit the mini network"):
-        run(data, tmp_path / "c", config="mini", init=tmp_path / "a/last.safetensors")
+        run("c", config="mini", init=tmp_path / "a/last.safetensors")
     with pytest.raises(BadInput, match="paper has the stages stills, videos"):
-        run(data, tmp_path / "d", config="paper")
+        run("d", config="paper")
     with pytest.raises(BadInput, match="no-such-folder"):
-        run(tmp_path / "no-such-folder", tmp_path / "e")
+        run("e", data=tmp_path / "no-such-folder")
 
 
 # ---- the paper's recipe ------------------------------------------------------------------------
 
 
-def test_paper_trains_on_a_cpu(data, tmp_path, monkeypatch):
+def test_paper_trains_on_a_cpu(run, tmp_path, monkeypatch):
     """Both stages of PAPER, one after the other, as it is but for crops that fit a CPU."""
-    stages = {
-        name: dataclasses.replace(stage, crop=64, batch=2) for name, stage in PAPER.stages.items()
-    }
-    monkeypatch.setitem(train.CONFIGS, "paper", dataclasses.replace(PAPER, stages=stages))
+    stages = {name: replace(stage, crop=64, batch=2) for name, stage in PAPER.stages.items()}
+    monkeypatch.setitem(train.CONFIGS, "paper", replace(PAPER, stages=stages))
     options = {"config": "paper", "clips": 4}
-    stills = run(data, tmp_path / "stills", stage="stills", **options)
+    stills = run("stills", stage="stills", **options)
     init = tmp_path / "stills/last.safetensors"
-    videos = run(data, tmp_path / "videos", stage="videos", init=init, **options)
+    videos = run("videos", stage="videos", init=init, **options)
     weights = [name for name, tensor in stills.items() if tensor.is_floating_point()]
     moved = max((videos[name] - stills[name]).abs().max() for name in weights)
     assert 1e-8 < moved < 1e-5  # two steps of Adam in the warm-up of a rate of 1e-6
-    assert len((tmp_path / "videos/log.csv").read_text().split()) == 3
+    assert len(log(tmp_path / "videos")) == 2
 
 
 def test_make_paper_runs_the_papers_recipe(monkeypatch):
@@ -455,21 +478,22 @@ def test_make_paper_runs_the_papers_recipe(monkeypatch):
     for line in lines:
         assert "accelerate.commands.launch --num_processes 4 --mixed_precision bf16" in line
         tyro.cli(train.train, args=line.split("gcvos_mini.train")[1].split())
-    stills, videos = asked
-    assert stills[:3] == (PAPER, PAPER.stages["stills"], [Path("MSRA10K"), Path("ECSSD")])
-    assert videos[:3] == (PAPER, PAPER.stages["videos"], [Path("DAVIS")])
-    assert videos[5] == stills[3] / "last.safetensors" and stills[6] == "imagenet"
-    assert stills[3] != videos[3] and stills[9] is videos[9] is None  # all clips, by --clips
+    (paper, stage, stills), (same_paper, next_stage, videos) = asked
+    assert paper == same_paper == PAPER and PAPER.memory == "gc"
+    assert (stage, next_stage) == (PAPER.stages["stills"], PAPER.stages["videos"])
+    assert stills.data == [Path("MSRA10K"), Path("ECSSD")] and videos.data == [Path("DAVIS")]
+    assert stills.backbone == "imagenet" and videos.init == stills.out / "last.safetensors"
+    assert stills.out != videos.out and stills.clips is videos.clips is None  # all there are
 
 
 # ---- several processes -------------------------------------------------------------------------
 
 
-def test_two_processes_train_as_one(data, tmp_path):
+def test_two_processes_train_as_one(run, toy_data, tmp_path):
     """The same clips, shared: the weights move as in one process, to rounding."""
-    start = run(data, tmp_path / "start", clips=2)
+    start = run("start", clips=2)
     options = ["--config", "smoke", "--stage", "embedded", "--clips", "12", "--workers", "0"]
-    options += ["--init", str(tmp_path / "start/last.safetensors"), "--data", str(data)]
+    options += ["--init", str(tmp_path / "start/last.safetensors"), "--data", str(toy_data)]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
     ends = []
     for count in ("1", "2"):
@@ -481,5 +505,5 @@ def test_two_processes_train_as_one(data, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         ends.append(read_weights(out / "last.safetensors")[0])
-        assert len((out / "log.csv").read_text().split()) == 7
+        assert len(log(out)) == 6
     assert moved_alike(start, *ends)

@@ -4,7 +4,7 @@
 
 The network runs here, once; the page holds what it wrote and asked (Record): frames as
 JPEG, masks as run lengths, keys and queries as int8. A click is then a dot product, which the
-page's own script does. The page, gallery.html beside this file, asks no server for anything.
+page's own script does. The page, gallery.html beside this file, is one file and loads no other.
 """
 
 import base64
@@ -30,7 +30,7 @@ from gcvos_mini.network import find_weights, load_model
 from gcvos_mini.record import watch
 from gcvos_mini.show import labs, render
 from gcvos_mini.show.report import STYLE, image_tag
-from gcvos_mini.toy import FRAMES, clip_frames, find_clip
+from gcvos_mini.toy import clip_frames
 
 CLIPS = ("bunny", "approach", "shape-shifter", "two-friends", "look-alikes")
 MOST_BYTES = 8_000_000  # what people still send each other by mail
@@ -105,14 +105,16 @@ def load_clip(name, every, height):
             for t, mask in truth.items()
         }
     else:
-        shown = len(range(0, FRAMES[find_clip(name).split], every))
-        if shown < 2:
-            raise BadInput(f"--every {every}: leaves {shown} frame of {name}; 2 are needed")
         frames, masks = zip(*itertools.islice(clip_frames(name, height), 0, None, every))
         truth = dict(enumerate(masks))
     if len(frames) < 2:
         raise BadInput(f"--every {every}: leaves {len(frames)} frame of {name}; 2 are needed")
     return np.stack(frames), truth
+
+
+def credit_of(name):
+    """Whom a clip's pictures must name, "" for those that the course draws itself."""
+    return f"{CREDIT}." if name == "bunny" else ""
 
 
 def mean_J(record, truth):
@@ -151,7 +153,8 @@ def clip_data(name, record, truth):
             for o, masks in enumerate(per_object)
         ],
         "J": mean_J(record, truth),
-        "credit": CREDIT if name == "bunny" else "",
+        "judged": len(truth) - 1,  # frames with a true mask, but the first
+        "credit": credit_of(name),
         "errors": errors(record, again),
     }  # fmt: skip
 
@@ -170,16 +173,16 @@ def printed(name, record):
     sheet = render.key_sheet(outlined, record.keys[at, 0], [best], numbers=at)
     cell = middle(mask_on_map(masks[last], record.queries.shape[:1:-1]))
     read = labs.render_read(record, last, cell)
-    tags = [
-        image_tag(render.to_jpeg(sheet, 75), "jpeg",
-                  f"{name}: frames with the masks found, and key channel {best} under them"),
-        image_tag(render.to_jpeg(read, 75), "jpeg",
-                  f"{name}: what a pixel of frame {last} reads of the past, GC and STM"),
-    ]  # fmt: skip
-    return f"<h3>{escape(name)}</h3>" + "".join(f"<figure>{tag}</figure>" for tag in tags)
+    pictures = {
+        f"{name}: frames with the masks found, and key channel {best} under them": sheet,
+        f"{name}: what a pixel of frame {last} reads of the past, GC and STM": read,
+    }
+    tags = [image_tag(render.to_jpeg(image, 75), "jpeg", alt) for alt, image in pictures.items()]
+    figures = "".join(f"<figure>{tag}</figure>" for tag in tags)
+    return f"<h3>{escape(name)}</h3>{figures}<p class=soft>{escape(credit_of(name))}</p>"
 
 
-def build(clips=CLIPS, every=2, height=192, checkpoint="mini", device=None, progress=iter):
+def build(clips=CLIPS, every=3, height=192, checkpoint="mini", device=None, progress=iter):
     """The page, as a string. Arguments as of `gallery`; progress wraps the clips, such as tqdm.
 
     Raises BadInput on a clip that there is not, or if nothing is left to show.
@@ -200,8 +203,7 @@ def build(clips=CLIPS, every=2, height=192, checkpoint="mini", device=None, prog
         "network": Path(checkpoint).stem,
         "weights": weights[:12],
         "lines": str(height),
-        "credit": f"{CREDIT}." if "bunny" in clips else "",
-        "every": {1: "every frame", 2: "every second frame"}.get(every, f"every {every}th frame"),
+        "every": "every frame" if every == 1 else f"one frame in {every}",
         "implied": f"{max(clip['errors'][0] for clip in data):.1%}",
         "softmax": f"{max(clip['errors'][1] for clip in data):.1%}",
     }  # fmt: skip
@@ -221,7 +223,7 @@ def fill_page(words, prints, data):
 def gallery(
     out: Path,
     clips: tuple[str, ...] = CLIPS,
-    every: int = 2,
+    every: int = 3,
     height: int = 192,
     checkpoint: str = "mini",
     device: str | None = None,

@@ -1,29 +1,33 @@
 """What was written and asked: reads rebuilt by loops, and pasts that were never there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from oracle import written
 
-from gcvos_mini import inside, toy
 from gcvos_mini.config import SMOKE
 from gcvos_mini.memory import SpaceTime, make_memory
 from gcvos_mini.network import Network
+from gcvos_mini.record import Ghost, watch
 from gcvos_mini.segment import VideoSegmenter, pad_to_stride, to_tensor
+from gcvos_mini.toy import clip_frames
 
-CONFIGS = [
-    SMOKE,  # eq. 2, each context divided by its positions
-    SMOKE.__class__(**{**vars(SMOKE), "first_share": 0.7}),
-    SMOKE.__class__(**{**vars(SMOKE), "normalization": "none"}),
-]
+CONFIGS = {
+    "mean": SMOKE,  # eq. 2, each context divided by its positions
+    "first-share": replace(SMOKE, first_share=0.7),
+    "none": replace(SMOKE, normalization="none"),
+}
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=["mean", "first-share", "none"])
+@pytest.fixture(scope="module", params=CONFIGS.values(), ids=CONFIGS)
 def watched(request):
     """A fresh network and what it wrote and asked; two objects, five frames."""
     torch.manual_seed(1)
     network = Network(request.param).eval()
-    frames, masks = map(np.stack, zip(*toy.clip_frames("two-friends", 48, frames=5)))
-    return network, inside.watch(network, frames, masks[0])
+    frames, masks = map(np.stack, zip(*clip_frames("two-friends", 48, frames=5)))
+    return network, watch(network, frames, masks[0])
 
 
 def test_the_record_is_what_the_segmenter_did(watched):
@@ -37,17 +41,22 @@ def test_the_record_is_what_the_segmenter_did(watched):
         np.testing.assert_array_equal(segmenter.key, record.keys[t])
         np.testing.assert_array_equal(segmenter.value, record.values[t])
         with torch.inference_mode():
-            query = network.look(pad_to_stride(to_tensor(record.frames[t]))).key[0]
+            query = network.encode_query(pad_to_stride(to_tensor(record.frames[t]))).key[0]
         np.testing.assert_array_equal(query, record.queries[t])
     assert record.ids == segmenter.ids and not record.queries[0].any()
+
+
+def remembered(memory, record, frames):
+    """The memory, with these frames of a record written to it."""
+    return written(
+        memory, *(torch.from_numpy(x[list(frames)]) for x in (record.keys, record.values))
+    )
 
 
 @pytest.mark.parametrize("t", [1, 4])
 def test_values_under_the_implied_weights_are_the_read(watched, t):
     network, record = watched
-    memory = make_memory("gc", network.config)
-    for i in range(t):
-        memory.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    memory = remembered(make_memory("gc", network.config), record, range(t))
     query = torch.from_numpy(record.queries[t]).expand(2, -1, -1, -1)
     read = memory.read(query).numpy()  # (O, C_value, h, w)
     for index, y, x in [(0, 0, 0), (1, 2, 4)]:
@@ -61,9 +70,7 @@ def test_values_under_the_implied_weights_are_the_read(watched, t):
 
 def test_softmax_weights_are_those_of_space_time(watched):
     record = watched[1]
-    memory = SpaceTime(softmax=True)
-    for i in range(3):
-        memory.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    memory = remembered(SpaceTime(softmax=True), record, range(3))
     query = torch.from_numpy(record.queries[3]).expand(2, -1, -1, -1)
     weights = memory.weights(query)[1].unflatten(0, (3, *record.keys.shape[-2:]))  # (t, h, w, hw)
     at = 1 * record.keys.shape[-1] + 2
@@ -84,14 +91,13 @@ def test_a_frame_without_a_past_is_refused(watched):
 
 
 def test_softmax_contexts_are_refused():
-    config = SMOKE.__class__(**{**vars(SMOKE), "normalization": "softmax"})
+    config = replace(SMOKE, normalization="softmax")
     with pytest.raises(ValueError, match="weights are q . k without it"):
-        inside.watch(Network(config).eval(), [], None)
-
+        watch(Network(config).eval(), [], None)
 
 
 def test_a_past_as_it_was_gives_the_same_mask(watched):
-    ghost = inside.Ghost(*watched)
+    ghost = Ghost(*watched)
     assert (ghost.look(4) == watched[1].masks[4]).all()
     for edit in ("as it was", "written twice, taken out once"):
         past = ghost.memory(4, {2: edit})  # of one frame: twice each would be the same mean
@@ -105,12 +111,10 @@ def test_a_past_as_it_was_gives_the_same_mask(watched):
 @pytest.mark.parametrize("edit, times", [("taken out", 0), ("written twice", 2)])
 def test_counts_of_a_frame(watched, edit, times):
     network, record = watched
-    ghost = inside.Ghost(network, record)
+    ghost = Ghost(network, record)
     found = ghost.memory(4, {0: edit, 2: edit})
-    expected = make_memory("gc", network.config)
-    for i, count in enumerate([times, 1, times, 1]):
-        for _ in range(count):
-            expected.write(*(torch.from_numpy(x[i]) for x in (record.keys, record.values)))
+    frames = [0] * times + [1] + [2] * times + [3]
+    expected = remembered(make_memory("gc", network.config), record, frames)
     assert found.frames == expected.frames
     query = torch.from_numpy(record.queries[4]).expand(2, -1, -1, -1)
     torch.testing.assert_close(found.read(query), expected.read(query))
@@ -118,7 +122,7 @@ def test_counts_of_a_frame(watched, edit, times):
 
 def test_masks_replaced(watched):
     network, record = watched
-    ghost = inside.Ghost(network, record)
+    ghost = Ghost(network, record)
     frame, mask = record.frames[2], record.masks[2]
     empty = ghost.written(2, "no object in its mask")
     torch.testing.assert_close(empty, ghost.segmenter.encode(frame, np.zeros_like(mask)))
@@ -131,7 +135,7 @@ def test_masks_replaced(watched):
 
 
 def test_shuffled_values_are_the_same_values_elsewhere(watched):
-    key, value = inside.Ghost(*watched).written(2, "values shuffled")
+    key, value = Ghost(*watched).written(2, "values shuffled")
     was = watched[1]
     np.testing.assert_array_equal(key, was.keys[2])
     before, after = was.values[2].reshape(2, -1, key[0, 0].numel()), value.flatten(2).numpy()
@@ -142,7 +146,7 @@ def test_shuffled_values_are_the_same_values_elsewhere(watched):
 
 
 def test_impossible_pasts_are_refused(watched):
-    ghost = inside.Ghost(*watched)
+    ghost = Ghost(*watched)
     with pytest.raises(ValueError, match="nothing is left to read"):
         ghost.memory(2, {0: "taken out", 1: "taken out"})
     for edits in ({2: "taken out"}, {-1: "taken out"}, {0: "gone"}):
@@ -151,7 +155,7 @@ def test_impossible_pasts_are_refused(watched):
 
 
 def test_looking_leaves_no_trace(watched):
-    ghost = inside.Ghost(*watched)
+    ghost = Ghost(*watched)
     before = ghost.look(4)
     ghost.look(4, {0: "inside out"})
     assert (ghost.look(4) == before).all()
@@ -159,9 +163,9 @@ def test_looking_leaves_no_trace(watched):
 
 def test_at_another_working_height(watched):
     network, record = watched
-    lower = inside.watch(network, record.frames, record.masks[0], height=32)
+    lower = watch(network, record.frames, record.masks[0], height=32)
     assert lower.keys.shape[-2:] == (2, 4)  # 32 lines of 57 pixels, padded to 64
-    ghost = inside.Ghost(network, lower, height=32)
+    ghost = Ghost(network, lower, height=32)
     assert (ghost.look(4) == lower.masks[4]).all()
     key, value = ghost.segmenter.encode(lower.frames[0], lower.masks[0])
     torch.testing.assert_close(key, torch.from_numpy(lower.keys[0]))
