@@ -1,6 +1,6 @@
 """pytest --outcomes FILE: note down what every test and every tagged notebook cell came to.
 
-tests/ledger.py makes README's claim ledger of FILE. Several runs may add to one FILE.
+tests/ledger.py makes the claim ledger, docs/claims.md, of FILE. Several runs may add to one FILE.
 """
 
 import json

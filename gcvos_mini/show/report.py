@@ -40,6 +40,8 @@ NOTEBOOKS = [
     ("06", "training", "the clips and the loop behind the loss curve above"),
     ("07", "evaluation on DAVIS", "the protocol behind the scores above"),
     ("08", "key maps", "Fig. 6, and an explorer for the maps above"),
+    ("09", "limits and rivals", "look-alikes, long videos and SwiftNet's memory"),
+    ("10", "your own video", "paint a mask, run, export"),
 ]
 
 STYLE = """
