@@ -22,12 +22,13 @@ from tqdm import tqdm
 
 from gcvos_mini import complexity
 from gcvos_mini.config import MINI, PAPER, STRIDE, Config
-from gcvos_mini.davis import Sequence, load_split, read_sequence_mask, write_mask
+from gcvos_mini.davis import Sequence, load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.equality import clock, live_swap
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.keymaps import extremes, key_scores
+from gcvos_mini.masks import read_sequence_mask, write_mask
 from gcvos_mini.memory import MEMORIES, Choice, make_memory, name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model

@@ -19,19 +19,10 @@ from numpy.random import Generator
 from torch import Tensor
 
 from gcvos_mini.config import Stage
-from gcvos_mini.davis import (
-    FRAME_SUFFIXES,
-    Sequence,
-    check_same_size,
-    find_resolution,
-    list_files,
-    load_sequence,
-    load_split,
-    object_ids,
-    read_frame,
-    read_sequence_mask,
-)
+from gcvos_mini.davis import Sequence, find_resolution, load_sequence, load_split
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import object_ids, read_sequence_mask
+from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_files, read_frame
 
 TRIES = 10  # draws until the object is in the crop
 MOST_TRIES = 100  # draws until anything of it is

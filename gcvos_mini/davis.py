@@ -11,33 +11,16 @@ meets unusable files raises BadInput with the file and the fix in its message.
 """
 
 import re
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import check_has_object, read_sequence_mask
+from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_in_time_order, read_frame
 
-VOID = 255  # year 2017: pixels that belong to nobody
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 LONGEST_NAME = 255  # bytes in a file's name, on all common file systems
-
-
-def _palette():
-    """The VOC colour map: bit triples of the id, spread over the high bits of R, G and B."""
-    ids = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for place in range(8):
-        for channel in range(3):
-            colours[:, channel] |= ((ids >> channel & 1) << (7 - place)).astype(np.uint8)
-        ids = ids >> 3
-    return colours.flatten().tolist()
-
-
-PALETTE = _palette()  # 768 ints: R, G, B of id 0, of id 1, ...
 
 
 @dataclass(frozen=True)
@@ -47,125 +30,6 @@ class Sequence:
     name: str
     frames: tuple[Path, ...]
     masks: dict[str, Path]
-
-
-# what Pillow's readers let through on broken files
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error)
-
-
-def read_image(path: Path | str) -> Image.Image:
-    """Open and decode a whole file, a PIL image. Raises BadInput, never gives half a picture."""
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            pictures = getattr(image, "n_frames", 1)
-            image.load()
-        whole = image.format != "PNG" or is_whole_png(path.read_bytes())
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file; check the path") from None
-    except MemoryError:
-        raise BadInput(f"{path}: too large for this machine's memory; make it smaller") from None
-    except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"{path}: cannot be read as an image ({reason}); copy it again") from None
-    if not whole:
-        raise BadInput(f"{path}: cannot be read as an image (damaged PNG); copy it again")
-    if pictures > 1 and image.format != "MPO":  # a camera's JPEG, with a preview behind it
-        raise BadInput(f"{path}: an animation of {pictures} pictures; save each as its own file")
-    return image
-
-
-def is_whole_png(content: bytes) -> bool:
-    """Whether a PNG's bytes agree with their checksums and hold all rows of its picture.
-
-    Pillow looks at neither: a changed bit can move an object unseen, missing rows become 0.
-    Raises zlib.error where the compressed rows are damaged.
-    """
-    chunks, start = {b"IDAT": []}, 8
-    while b"IEND" not in chunks:
-        if len(content) < start + 12:
-            return False
-        length, kind = struct.unpack(">I4s", content[start : start + 8])
-        end = start + 8 + length
-        if zlib.crc32(content[start + 4 : end]) != int.from_bytes(content[end : end + 4]):
-            return False
-        chunks.setdefault(kind, []).append(content[start + 8 : end])
-        start = end + 4
-    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-    wanted = height * (1 + (width * depth * channels + 7) // 8)  # a row starts with its filter
-    pixels = zlib.decompressobj().decompress(b"".join(chunks[b"IDAT"]), wanted)
-    return bool(interlaced) or len(pixels) == wanted
-
-
-def read_frame(path: Path | str) -> np.ndarray:
-    """Read one frame as uint8 (H, W, 3) RGB.
-
-    Raises BadInput if it does not decode to its end, or has more than 8 bits per channel.
-    """
-    image = read_image(path)
-    if image.mode.startswith(("I", "F")):  # PIL would clip 16 bits to 8 without a word
-        raise BadInput(f"{path}: more than 8 bits per channel; save it as an 8-bit RGB image")
-    return np.array(image.convert("RGB"))
-
-
-def read_mask(path: Path | str) -> np.ndarray:
-    """Read one mask as uint8 (H, W): object ids as stored, 255 = void in DAVIS 2017.
-
-    Takes palette, grey, grey with alpha (ignored) and one-bit PNGs; raises BadInput on colour and
-    on other formats (JPEG blurs edges), where an id per pixel would have to be guessed.
-    """
-    image = read_image(path)
-    if image.format != "PNG":
-        raise BadInput(f"{path}: mask is a {image.format} file, not a PNG; export it again as PNG")
-    if image.mode not in ("P", "L", "1", "LA"):
-        raise BadInput(
-            f"{path}: mask is a {image.mode} image, not object ids; "
-            "save it as an 8-bit palette or grey PNG whose pixel values are 0, 1, 2, ..."
-        )
-    if image.mode == "LA":
-        image = image.getchannel("L")
-    return np.array(image).astype(np.uint8)
-
-
-def read_sequence_mask(path: Path | str, year: int) -> np.ndarray:
-    """Read one mask as uint8 (H, W) by the rules of its year.
-
-    2016 has one object, stored as any non-zero value (the original files use 255): it becomes 1.
-    2017 keeps the ids and 255 = void. Raises BadInput as read_mask does.
-    """
-    mask = read_mask(path)
-    return (mask > 0).astype(np.uint8) if int(year) == 2016 else mask
-
-
-def read_first_mask(path: Path | str) -> np.ndarray:
-    """Read the mask that a video starts from, uint8 (H, W) of object ids; white alone is object 1.
-
-    A drawing program's black and white mask holds 255 where the object is, which is void only
-    beside other ids. Raises BadInput on a mask without an object, and as read_mask does.
-    """
-    mask = read_mask(path)
-    if not object_ids(mask):
-        mask = (mask == VOID).astype(np.uint8)
-    check_has_object(mask, path)
-    return mask
-
-
-def check_same_size(
-    first: np.ndarray, first_path: Path | str, second: np.ndarray, second_path: Path | str
-) -> None:
-    """Raise BadInput naming both files when two images (H, W, ...) differ in height or width."""
-    if first.shape[:2] != second.shape[:2]:
-        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (first, second)]
-        raise BadInput(
-            f"{first_path} is {sizes[0]} but {second_path} is {sizes[1]}; "
-            "both must have the same size"
-        )
-
-
-def object_ids(mask: np.ndarray) -> list[int]:
-    """The object ids in a mask (H, W), in order: without background (0) and void (255)."""
-    return [int(i) for i in np.unique(mask) if i not in (0, VOID)]
 
 
 def read_start(sequence: Sequence, year: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,28 +43,6 @@ def read_start(sequence: Sequence, year: int) -> tuple[np.ndarray, np.ndarray]:
     check_same_size(frame, frame_path, mask, mask_path)
     check_has_object(mask, mask_path)
     return frame, mask
-
-
-def check_has_object(mask: np.ndarray, path: Path | str) -> None:
-    """Raise BadInput when a first mask (H, W) holds no object: it is empty, or all void."""
-    if not object_ids(mask):
-        if mask.any():
-            raise BadInput(f"{path}: first mask holds only 255, void in year 2017; use year 2016")
-        raise BadInput(f"{path}: first mask is empty; mark at least one object in it")
-
-
-def write_mask(path: Path | str, labels: np.ndarray) -> None:
-    """Write labels uint8 (H, W) as a palette PNG in DAVIS colours, whole or not at all.
-
-    Raises BadInput where it cannot be written, ValueError on another shape or dtype.
-    """
-    labels = np.asarray(labels)
-    if labels.dtype != np.uint8 or labels.ndim != 2:
-        raise ValueError(f"labels must be uint8 (H, W), not {labels.dtype} {labels.shape}")
-    image = Image.fromarray(labels)
-    image.putpalette(PALETTE)  # turns grey into palette mode, pixel values unchanged
-    with written_whole(path) as unfinished:
-        image.save(unfinished, format="PNG")
 
 
 def make_folder(path: Path | str) -> None:
@@ -319,26 +161,3 @@ def load_sequence(
             f"{masks_folder / frames[0].stem}.png: no mask for the first frame {frames[0]}; add it"
         )
     return Sequence(name, tuple(frames), masks)
-
-
-def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files with these endings, by name; none in no folder. macOS's ._00000.jpg are left out."""
-    if not folder.is_dir():
-        return []
-    files = (p for p in folder.iterdir() if p.suffix.lower() in suffixes)
-    return sorted(p for p in files if not p.name.startswith("."))
-
-
-def list_in_time_order(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files as list_files gives them, one for each moment of a video.
-
-    Raises BadInput where two have one stem, or 10.jpg comes before 2.jpg.
-    """
-    files = list_files(folder, suffixes)
-    for one, other in zip(files, files[1:]):
-        if one.stem == other.stem:
-            raise BadInput(f"{other}: {one.name} has the same number; keep one of the two")
-        numbers = [p.stem for p in (one, other) if p.stem.isdecimal()]
-        if len(numbers) == 2 and int(numbers[0]) > int(numbers[1]):
-            raise BadInput(f"{other}: sorted after {one.name}; rename all with leading zeros")
-    return files

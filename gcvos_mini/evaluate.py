@@ -12,11 +12,8 @@ that are not in the first mask are ignored, and an object without a prediction s
 Masks lie in DIR/<sequence>/<frame>.png. Scoring reads Annotations only.
 """
 
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,26 +23,26 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from gcvos_mini.davis import (
-    Sequence,
-    check_has_object,
-    check_same_size,
-    find_resolution,
-    load_split,
-    object_ids,
-    read_frame,
-    read_sequence_mask,
-    read_start,
-    write_mask,
-)
-from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
+from gcvos_mini.davis import Sequence, find_resolution, load_split, read_start
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.masks import check_has_object, object_ids, read_sequence_mask, write_mask
 from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
-from gcvos_mini.network import find_weights
+from gcvos_mini.outputs import check_apart, run_id
+from gcvos_mini.pictures import check_same_size, read_frame
+from gcvos_mini.results import (
+    KEYS,
+    average,
+    check_same_run,
+    fingerprint,
+    read_finished,
+    results_of,
+    start_over,
+    summary,
+    write_results,
+)
 from gcvos_mini.segment import FirstMask, Segmenter, check_height, follow, load_segmenter
 from gcvos_mini.tables import markdown
-
-KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
 
 
 def score_masks(
@@ -85,17 +82,6 @@ def score_masks(
         found = pool.map(score, scored)
         found = list(tqdm(found, "scoring", len(scored), unit="sequence", disable=None))
     return summary(sequences, dict(zip([s.name for s in scored], found)))
-
-
-def summary(sequences: list[Sequence], scores: dict[str, dict]) -> dict:
-    """Results as score_masks gives them, of {name: scores}; sequences not in it are not scored."""
-    objects = [o for s in scores.values() for o in s["objects"].values()]
-    names = [s.name for s in sequences]
-    return {
-        "mean": average(objects) if objects else None,
-        "sequences": {name: scores[name] for name in names if name in scores},
-        "not_scored": [name for name in names if name not in scores],
-    }
 
 
 def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
@@ -159,12 +145,6 @@ def object_scores(j: np.ndarray, f: np.ndarray, official: bool = False) -> dict[
     return {"JF_mean": (scores["J_mean"] + scores["F_mean"]) / 2} | scores
 
 
-def average(objects: Iterable[dict]) -> dict[str, float]:
-    """Mean of each statistic over objects, at least one: {KEYS}."""
-    objects = list(objects)
-    return {key: float(np.mean([scores[key] for scores in objects])) for key in KEYS}
-
-
 def markdown_table(results: dict) -> str:
     """Results as a Markdown table: one row per sequence, then the mean over all objects."""
     rows = [(name, len(s["objects"]), s["frames"], s) for name, s in results["sequences"].items()]
@@ -175,11 +155,16 @@ def markdown_table(results: dict) -> str:
 
 
 def segment_sequence(
-    sequence: Sequence, year: int, segmenter: Segmenter, folder: Path, progress: tqdm
+    sequence: Sequence,
+    year: int,
+    segmenter: Segmenter,
+    folder: Path,
+    progress: tqdm,
+    run: str | None = None,
 ) -> None:
     """Segment one sequence from its first mask; write folder/<frame>.png as it goes.
 
-    Raises BadInput on a first mask without an object, or frames and mask of different sizes.
+    run: which run the masks say they are of (outputs.py). Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
     progress.set_description(sequence.name)
     first, first_mask = read_start(sequence, year)
@@ -191,7 +176,7 @@ def segment_sequence(
             yield frame
 
     for path, (_, labels) in zip(sequence.frames, follow(segmenter, frames(), first_mask)):
-        write_mask(folder / f"{path.stem}.png", labels)
+        write_mask(folder / f"{path.stem}.png", labels, run)
         progress.update()
 
 
@@ -222,6 +207,8 @@ class Evaluation:
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
         official: score as the official evaluator does where it is wrong, too.
         device: cuda, mps or cpu; the best there is if not given.
+        overwrite: start over where --out holds another run; removes what this program wrote there,
+            and nothing else.
     """
 
     data: Path
@@ -235,6 +222,7 @@ class Evaluation:
     resolution: str | None = None
     official: bool = False
     device: str | None = None
+    overwrite: bool = False
 
 
 def run(asked: Evaluation) -> dict:
@@ -245,6 +233,7 @@ def run(asked: Evaluation) -> dict:
     data have first masks only (a challenge's test split). Raises BadInput on unusable data, and
     where `out` holds another run's results.
     """
+    check_apart(asked.out, [asked.data / "JPEGImages", asked.data / "Annotations"])
     resolution = find_resolution(asked.data, asked.resolution)
     sequences = load_split(asked.data, asked.year, asked.split, resolution)
     for sequence in sequences:  # a bad start is found now, not hours into the run
@@ -254,8 +243,11 @@ def run(asked: Evaluation) -> dict:
         "resolution": resolution,
         "memory": memory_name(segmenter),
         "weights": fingerprint(asked.checkpoint),
+        "frames": {s.name: len(s.frames) for s in sequences},
     }
     out = asked.out
+    if asked.overwrite:
+        start_over(out, sequences)
     done = read_finished(out, settings, sequences)
     if done:
         print(f"going on: {len(done)} of {len(sequences)} sequences are finished", file=sys.stderr)
@@ -266,7 +258,7 @@ def run(asked: Evaluation) -> dict:
             if sequence.name in done:
                 continue
             folder = out / sequence.name
-            segment_sequence(sequence, asked.year, segmenter, folder, progress)
+            segment_sequence(sequence, asked.year, segmenter, folder, progress, run_id(**settings))
             scored = len(sequence.masks) > 2  # else the first and the last are all there are
             done[sequence.name] = (
                 score_sequence(sequence, folder, asked.year, asked.official) if scored else None
@@ -281,7 +273,9 @@ def settings_of(asked: Evaluation) -> dict:
     settings = asdict(asked) | {"data": str(asked.data.resolve())}
     if asked.masks is not None:
         settings["masks"] = str(asked.masks.resolve())
-    return {name: value for name, value in settings.items() if name not in ("out", "device")}
+    for name in ("out", "device", "overwrite"):  # no matter for the masks
+        del settings[name]
+    return settings
 
 
 def make_segmenter(asked: Evaluation) -> Segmenter:
@@ -295,71 +289,6 @@ def memory_name(segmenter: Segmenter) -> str | None:
     """The name of a segmenter's memory, None for one that has none."""
     choice = getattr(segmenter, "memory_choice", None)
     return None if choice is None else name_of(choice)
-
-
-def fingerprint(checkpoint: str) -> str | None:
-    """SHA-256 of a checkpoint's file, None for "first-mask". Raises BadInput if there is none."""
-    if checkpoint == "first-mask":
-        return None
-    path = find_weights(checkpoint)
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def results_of(sequences: list[Sequence], done: dict[str, dict | None]) -> dict:
-    """Results of finished sequences, {name: scores or None}, and the names of the unfinished."""
-    finished = [s for s in sequences if s.name in done]
-    results = summary(finished, {name: scores for name, scores in done.items() if scores})
-    unfinished = [s.name for s in sequences if s.name not in done]
-    return results | ({"unfinished": unfinished} if unfinished else {})
-
-
-def write_results(out: Path, settings: dict, results: dict) -> None:
-    """Write out/results.json: the settings, then the results."""
-    with written_whole(Path(out) / "results.json") as path:
-        path.write_text(json.dumps({"run": settings} | results, indent=1) + "\n")
-
-
-def read_finished(out: Path, settings: dict, sequences: list[Sequence]) -> dict[str, dict | None]:
-    """{name: scores or None} of the sequences that a run of these settings finished in `out`.
-
-    A sequence whose masks are not all there any more is not finished. Raises BadInput where `out`
-    holds results or masks of anything else.
-    """
-    path = Path(out) / "results.json"
-    if not path.is_file():
-        for sequence in sequences:
-            if (Path(out) / sequence.name).exists():
-                raise BadInput(
-                    f"{Path(out) / sequence.name}: made by something else; choose another --out"
-                )
-        return {}
-    check_same_run(path, settings)
-    results = json.loads(path.read_text())
-    done = results["sequences"] | dict.fromkeys(results["not_scored"])
-    return {
-        s.name: done[s.name]
-        for s in sequences
-        if s.name in done
-        and all((Path(out) / s.name / f"{frame.stem}.png").is_file() for frame in s.frames)
-    }
-
-
-def check_same_run(path: Path, settings: dict) -> None:
-    """Raise BadInput where the results.json at `path` is there and of other settings."""
-    if not path.is_file():
-        return
-    try:
-        saved = json.loads(path.read_text())["run"]
-        changed = [name for name in settings | saved if settings.get(name) != saved.get(name)]
-    except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{path}: not results of this command; choose another --out") from None
-    if changed:
-        raise BadInput(
-            f"{path}: results of another run ({', '.join(changed)} differ); "
-            "choose another --out, or remove that folder"
-        )
 
 
 def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:

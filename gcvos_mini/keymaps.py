@@ -12,8 +12,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from gcvos_mini.davis import VOID, Sequence, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import Sequence, read_start
+from gcvos_mini.masks import VOID, read_sequence_mask
 from gcvos_mini.network import Network
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import VideoSegmenter, follow
 
 

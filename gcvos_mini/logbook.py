@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from gcvos_mini.davis import Sequence, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import Sequence, read_start
 from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.masks import read_sequence_mask
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, fill, read_note, read_weights, save_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import VideoSegmenter, follow
 
 try:

@@ -14,26 +14,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gcvos_mini.config import STRIDE
-from gcvos_mini.davis import (
-    FRAME_SUFFIXES,
-    list_in_time_order,
-    make_folder,
-    object_ids,
-    read_first_mask,
-    read_frame,
-    write_mask,
-)
+from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.masks import object_ids, read_first_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
 from gcvos_mini.network import Network, load_model, log_odds
+from gcvos_mini.outputs import claim, run_id, source_state
+from gcvos_mini.sources import video_frames
 
 
 def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -203,31 +197,6 @@ class FirstMask:
         return self.mask
 
 
-def video_frames(source: Path | str) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, uint8 (H, W, 3)) of each frame in a folder of images or a video file, in order.
-
-    Raises BadInput on a path that is neither, or holds no frame.
-    """
-    source = Path(source)
-    if source.is_dir():
-        files = list_in_time_order(source, FRAME_SUFFIXES)
-        if not files:
-            raise BadInput(f"{source}: no .jpg or .png frames in this folder")
-        for file in files:
-            yield file.stem, read_frame(file)
-        return
-    if not source.is_file():
-        raise BadInput(f"{source}: no such folder or video file")
-    video = cv2.VideoCapture(str(source))
-    index = 0
-    while (read := video.read())[0]:
-        yield f"{index:05d}", cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-        index += 1
-    video.release()
-    if index == 0:
-        raise BadInput(f"{source}: OpenCV reads no frame from it; give a video or a frame folder")
-
-
 def follow(
     segmenter: Segmenter,
     frames: Iterable[np.ndarray],
@@ -271,6 +240,20 @@ def follow_source(
         yield names.pop(), frame, mask  # one frame at a time is read, so one name is there
 
 
+def run_of_segmenter(segmenter: VideoSegmenter, source, first_mask: np.ndarray) -> str:
+    """The run id (outputs.py) of a segmenter on a source: the same where all masks come out so."""
+    weights = torch.cat([p.detach().flatten().cpu() for p in segmenter.model.parameters()])
+    return run_id(
+        source=source_state(source),
+        first_mask=first_mask,
+        weights=weights.numpy(),
+        config=segmenter.model.config.stored(),
+        memory=name_of(segmenter.memory_choice),
+        write_every=segmenter.write_every,
+        height=segmenter.height,
+    )
+
+
 def check_height(height: int | None) -> None:
     """Raise BadInput, naming the flag, where a working height is less than one cell of the map."""
     if height is not None and height < STRIDE:
@@ -306,8 +289,12 @@ def segment(
     memory: str | None = None,
     height: int | None = None,
     device: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Segment a video from its first mask; write one palette PNG per frame.
+
+    The same command again, after it was stopped, makes the same masks. A folder with anything else
+    in it is refused before a mask is written.
 
     Args:
         frames: folder of frames, or a video file.
@@ -319,15 +306,19 @@ def segment(
         height: height in pixels at which the network works; the checkpoint's own if not given, or
             the frames' where that is less.
         device: cuda, mps or cpu; the best there is if not given.
+        overwrite: start over where --out holds masks of another run; removes what this program
+            wrote there, and nothing else.
     """
     from tqdm import tqdm
 
     segmenter = load_segmenter(checkpoint, memory, height, device)
     first_mask = read_first_mask(mask)
+    run = run_of_segmenter(segmenter, frames, first_mask)
+    claim(out, [frames, mask], run, overwrite)
     make_folder(out)
     count = 0
     for name, _, labels in tqdm(follow_source(segmenter, frames, first_mask), unit="frame"):
-        write_mask(out / f"{name}.png", labels)
+        write_mask(out / f"{name}.png", labels, run)
         count += 1
     print(f"{count} masks in {out}")
 

@@ -19,11 +19,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcvos_mini.davis import FRAME_SUFFIXES, list_files, write_mask
 from gcvos_mini.errors import BadInput, written_whole
-from gcvos_mini.segment import VideoSegmenter, follow_source, video_frames
+from gcvos_mini.masks import write_mask
+from gcvos_mini.outputs import claim, free_name
+from gcvos_mini.pictures import FRAME_SUFFIXES
+from gcvos_mini.segment import VideoSegmenter, follow_source, run_of_segmenter
+from gcvos_mini.sources import RATE, length_and_rate
 
-RATE = 24.0  # frames a second, of sources that do not say
 # Two frames in a row of one scene are at most 0.15 apart (`colour_distance`) in the embedded clips,
 # and 0.23 in 41 sequences of DAVIS, which have no cut; two scenes at least 0.36, and 0.29.
 CUT = 0.26
@@ -49,22 +51,6 @@ class Step:
 # ---- sources ---------------------------------------------------------------------------------
 
 
-def first_frame(source: Path | str) -> np.ndarray:
-    """The first frame, uint8 (H, W, 3), of a video file or a folder. BadInput if there is none."""
-    return next(video_frames(source))[1]
-
-
-def length_and_rate(source: Path | str) -> tuple[int, float]:
-    """(frames, frames a second) as the source says; a damaged video may hold fewer frames."""
-    source = Path(source)
-    if source.is_dir():
-        return len(list_files(source, FRAME_SUFFIXES)), RATE
-    video = cv2.VideoCapture(str(source))
-    frames, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
-    video.release()
-    return max(1, int(frames)), rate if 0 < rate < 1000 else RATE
-
-
 def take_pictures(folder: Path | str, frames: int = 1, camera: int = 0) -> None:
     """Take pictures with the camera of the machine that runs Python: PNG files in `folder`.
 
@@ -87,19 +73,25 @@ def take_pictures(folder: Path | str, frames: int = 1, camera: int = 0) -> None:
 
 
 def save_uploads(upload: Iterable[dict], folder: Path | str) -> Path:
-    """Write the files of a widgets.FileUpload into `folder`; return it, or the one file in it.
+    """Write the files of a widgets.FileUpload into a new folder inside `folder`.
 
-    upload: the widget's `value`. A phone's browser offers its camera there. One picture, or many,
-    make a folder of frames; a single other file is taken for a video. Raises BadInput on none.
+    upload: the widget's `value`. A phone's browser offers its camera there, and may call every
+    picture image.jpg. Returns the new folder, where pictures are frames, or the one video in it.
+    Earlier uploads stay as they are. Raises BadInput on none, and on a video among other files.
     """
     if not upload:
         raise BadInput("nothing uploaded yet: choose a video, or pictures, first")
-    for file in upload:
-        path = Path(folder) / Path(file["name"]).name
+    names = [Path(file["name"]).name for file in upload]
+    videos = [name for name in names if Path(name).suffix.lower() not in FRAME_SUFFIXES]
+    if videos and len(names) > 1:
+        count = f"{len(names)} files"
+        raise BadInput(f"{videos[0]}: a video among {count}; choose one video, or pictures")
+    new = free_name(Path(folder) / "upload")
+    for file, name in zip(upload, names):
+        path = free_name(new / name)
         with written_whole(path) as unfinished:
             unfinished.write_bytes(bytes(file["content"]))
-    is_video = len(upload) == 1 and path.suffix.lower() not in FRAME_SUFFIXES
-    return path if is_video else Path(folder)
+    return path if videos else new
 
 
 # ---- what to say -----------------------------------------------------------------------------
@@ -162,22 +154,25 @@ def stream(
     source: Path | str,
     first_mask: np.ndarray,
     folder: Path | str | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Step]:
     """Yield a Step for every frame of a source, the first with `first_mask` as it is.
 
     segmenter: a VideoSegmenter; first_mask: uint8 (H, W) of object ids; folder: where each mask is
     written, as a palette PNG named as its frame, before its Step is yielded. To stop, ask for no
-    more steps; the next one asked for goes on as if nothing had been. Raises BadInput, with the
-    source's name, on a first mask that does not fit or a frame of another size, and where `folder`
-    is the source itself.
+    more steps; the next one asked for goes on as if nothing had been. overwrite: start over where
+    the folder holds masks of another run; removes what this program wrote, and nothing else.
+    Raises BadInput, with the source's name, on a first mask that does not fit or a frame of another
+    size, and before anything is written where the folder holds anything else (outputs.py).
     """
-    if folder is not None and Path(folder).resolve() == Path(source).resolve():
-        raise BadInput(f"{folder}: holds the frames; masks would replace them: name another folder")
+    run = run_of_segmenter(segmenter, source, first_mask)
+    if folder is not None:
+        claim(Path(folder), [Path(source)], run, overwrite)
     watch = None
     for index, (name, frame, mask) in enumerate(follow_source(segmenter, source, first_mask)):
         watch = watch or Watch(segmenter.ids)
         if folder is not None:
-            write_mask(Path(folder) / f"{name}.png", mask)
+            write_mask(Path(folder) / f"{name}.png", mask, run)
         notices = watch.look(index, frame, mask, segmenter.probabilities)
         yield Step(index, name, frame, mask, tuple(notices))
 

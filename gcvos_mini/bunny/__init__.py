@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gcvos_mini.davis import load_sequence, read_frame, read_mask
+from gcvos_mini.davis import load_sequence
+from gcvos_mini.masks import read_mask
+from gcvos_mini.pictures import read_frame
 
 FOLDER = Path(str(resources.files(__name__)))
 CREDIT = "Big Buck Bunny, (c) 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0"

@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 
-from gcvos_mini.davis import VOID
+from gcvos_mini.masks import VOID
 
 TOOLS = {
     "brush": "paint the object",

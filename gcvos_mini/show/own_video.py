@@ -10,15 +10,14 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from gcvos_mini.davis import read_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import read_mask
+from gcvos_mini.outputs import free_name
 from gcvos_mini.segment import VideoSegmenter, video_frames
 from gcvos_mini.show import render
 from gcvos_mini.show.explore import Runner
 from gcvos_mini.show.paint import canvas_picture, fitted
 from gcvos_mini.stream import export_gif, export_video, length_and_rate, stream
-
-SHORT = "only {} of the {} frames that the source states could be read"
 
 
 def overlays(source, folder, frames):
@@ -44,15 +43,18 @@ class VideoRunner(Runner):
 
     network: from load_model; source: a video file or a folder of frames; first_mask: uint8 (H, W)
     of object ids; folder: where the masks go. "run" starts and stops, "again" goes back to the
-    first frame. `notices` are the lines said so far; `last` is the newest Step.
+    first frame. `notices` are the lines said so far; `last` is the newest Step. overwrite: as of
+    stream.stream, for another first mask, say.
     """
 
-    def __init__(self, network, source, first_mask, folder, memory=None, height=None):
+    def __init__(
+        self, network, source, first_mask, folder, memory=None, height=None, overwrite=False
+    ):
         self.source, self.folder = Path(source), Path(folder)
         self.length, self.rate = length_and_rate(source)
         segmenter = VideoSegmenter(network, memory, height=height)
-        self.make = lambda: stream(segmenter, source, first_mask, folder)
-        super().__init__(self.length)
+        self.make = lambda: stream(segmenter, source, first_mask, folder, overwrite)
+        super().__init__(self.length or 1)
         self.video = widgets.Button(description="save video", icon="film")
         self.gif = widgets.Button(description="save GIF", icon="image")
         self.said = widgets.HTML()
@@ -70,18 +72,24 @@ class VideoRunner(Runner):
 
     def advance(self):
         """Segment one more frame, save and show it. False at the end of the video."""
-        step = next(self.steps, None)
+        try:
+            step = next(self.steps, None)
+        except BadInput as error:  # a damaged video: what could be read is segmented
+            if not hasattr(self, "last"):
+                raise
+            self.notices.append(str(error))
+            step = None
         if step is None:
-            done = self.last.index + 1
-            if done < self.length and self.notices[-1:] != [SHORT.format(done, self.length)]:
-                self.notices.append(SHORT.format(done, self.length))
             self.said.value = "<br>".join(self.notices)
             return False
         self.last = step
         self.notices += step.notices
         self.image.value = render.to_jpeg(canvas_picture(fitted(step.frame), step.mask))
-        self.progress.value = step.index + 1
-        self.label.value = f"frame {step.index}, {step.index + 1} of {self.length} done"
+        done = step.index + 1
+        self.progress.max = max(self.progress.max, done)  # a source may not say its length
+        self.progress.value = done
+        total = f" of {self.length}" if self.length else ""
+        self.label.value = f"frame {step.index}, {done}{total} done"
         self.said.value = "<br>".join(self.notices)
         return True
 
@@ -94,11 +102,9 @@ class VideoRunner(Runner):
         return self._export(export_gif, ".gif")
 
     def _export(self, export, ending):
-        path = self.folder.with_name(f"{self.folder.name}-overlay{ending}")
+        path = free_name(self.folder.with_name(f"{self.folder.name}-overlay{ending}"))
         done = self.last.index + 1
         try:
-            if path.resolve() == self.source.resolve():
-                raise BadInput(f"{path}: is the source; name another folder for the masks")
             export(path, overlays(self.source, self.folder, done), self.rate)
         except BadInput as error:
             self.label.value = f"not saved: {error}"

@@ -16,8 +16,8 @@ import ipywidgets as widgets
 import numpy as np
 from ipycanvas import Canvas
 
-from gcvos_mini.davis import PALETTE, VOID, write_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import PALETTE, VOID, write_mask
 from gcvos_mini.show import render
 from gcvos_mini.show.drawing import TOOLS, Drawing, stroke
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gcvos_mini.davis import PALETTE
 from gcvos_mini.keymaps import covered_size
+from gcvos_mini.masks import PALETTE
 
 _COLOURS = np.array(PALETTE, np.uint8).reshape(256, 3)
 _PAPER, INK = (255, 255, 255), (40, 40, 40)

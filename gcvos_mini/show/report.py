@@ -21,10 +21,12 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from gcvos_mini.davis import load_split, read_frame, read_sequence_mask, read_start
+from gcvos_mini.davis import load_split, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.keymaps import mean_selectivity
+from gcvos_mini.masks import read_sequence_mask
 from gcvos_mini.network import load_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import VideoSegmenter, follow
 from gcvos_mini.show import render
 

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gcvos_mini.davis import write_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import write_mask
 from gcvos_mini.toy.scenes import ASPECT, MARGIN, TRAIN, VAL, Camera, Light, Scene, Thing
 from gcvos_mini.toy.textures import TAU, TILE, fractal, paint_tile, scaled, sharpen, wrapped
 

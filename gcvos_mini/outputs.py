@@ -1,0 +1,96 @@
+"""Folders that masks are written to: no file of the user's is replaced, and no two runs mix.
+
+Every mask says which run made it, in a text field of its PNG. A folder is claimed before anything
+is written: it may hold masks of the very same run, which come out the same again, and nothing else.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import RUN_FIELD
+from gcvos_mini.pictures import DECODER_ERRORS, FRAME_SUFFIXES, list_files
+
+
+def run_id(**settings) -> str:
+    """What makes a run this run, as twelve letters; equal settings give equal ones.
+
+    settings: plain values, and arrays, which count by their content.
+    """
+    plain = {
+        name: hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in settings.items()
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def source_state(source: Path | str) -> list:
+    """What a source holds now, without reading it: a video's size and time, a folder's files."""
+    source = Path(source)
+    files = list_files(source, FRAME_SUFFIXES) if source.is_dir() else [source]
+    return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.exists()]
+
+
+def run_of(mask: Path) -> str | None:
+    """Which run made a mask; None where this program did not make it."""
+    try:
+        with Image.open(mask) as image:
+            return image.info.get(RUN_FIELD)
+    except DECODER_ERRORS:
+        return None
+
+
+def check_apart(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise BadInput where a folder to write to is, holds or lies in one that is read from.
+
+    Of an input that is a file, only a folder that holds it.
+    """
+    new = Path(out).resolve()
+    for path in inputs:
+        given = Path(path).resolve()
+        inside = given.is_dir() and given in new.parents
+        if new == given or new in given.parents or inside:
+            relation = "lies in" if inside else "is" if new == given else "holds"
+            raise BadInput(
+                f"{out}: {relation} {path}, which is read from; nothing was written, name another "
+                "folder for the masks"
+            )
+
+
+def claim(out: Path, inputs: Iterable[Path], run: str, overwrite: bool = False) -> None:
+    """Make sure that masks of a run may be written to `out`. overwrite: start over.
+
+    Starting over removes what this program wrote, and nothing else. Raises BadInput where `out` is
+    mixed up with what is read, or holds pictures of another run, or of anything else.
+    """
+    check_apart(out, inputs)
+    made = {path: run_of(path) for path in list_files(Path(out), FRAME_SUFFIXES)}
+    foreign = [path for path, maker in made.items() if maker is None]
+    if foreign:
+        raise BadInput(
+            f"{foreign[0]}: was not made by this program; nothing was written, name an empty folder"
+        )
+    if overwrite:
+        for path in made:
+            path.unlink()
+    elif any(maker != run for maker in made.values()):
+        raise BadInput(
+            f"{out}: holds {len(made)} masks of another run (other frames, first mask, weights or "
+            "settings); name another folder, or remove them with --overwrite"
+        )
+
+
+def free_name(path: Path) -> Path:
+    """This path, or the next one that does not exist: clip.mp4, clip-2.mp4, clip-3.mp4, ..."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

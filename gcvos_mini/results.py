@@ -1,0 +1,123 @@
+"""The results of an evaluation on disk: scores and settings in results.json, masks beside it.
+
+Written as each sequence ends, so that a run that was stopped goes on; refused where the folder
+holds anything else.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gcvos_mini.davis import Sequence
+from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.network import find_weights
+from gcvos_mini.outputs import run_of
+
+KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
+
+
+def average(objects: Iterable[dict]) -> dict[str, float]:
+    """Mean of each statistic over objects, at least one: {KEYS}."""
+    objects = list(objects)
+    return {key: float(np.mean([scores[key] for scores in objects])) for key in KEYS}
+
+
+def summary(sequences: list[Sequence], scores: dict[str, dict]) -> dict:
+    """Results as score_masks gives them, of {name: scores}; sequences not in it are not scored."""
+    objects = [o for s in scores.values() for o in s["objects"].values()]
+    names = [s.name for s in sequences]
+    return {
+        "mean": average(objects) if objects else None,
+        "sequences": {name: scores[name] for name in names if name in scores},
+        "not_scored": [name for name in names if name not in scores],
+    }
+
+
+def fingerprint(checkpoint: str) -> str | None:
+    """SHA-256 of a checkpoint's file, None for "first-mask". Raises BadInput if there is none."""
+    if checkpoint == "first-mask":
+        return None
+    path = find_weights(checkpoint)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def results_of(sequences: list[Sequence], done: dict[str, dict | None]) -> dict:
+    """Results of finished sequences, {name: scores or None}, and the names of the unfinished."""
+    finished = [s for s in sequences if s.name in done]
+    results = summary(finished, {name: scores for name, scores in done.items() if scores})
+    unfinished = [s.name for s in sequences if s.name not in done]
+    return results | ({"unfinished": unfinished} if unfinished else {})
+
+
+def write_results(out: Path, settings: dict, results: dict) -> None:
+    """Write out/results.json: the settings, then the results."""
+    with written_whole(Path(out) / "results.json") as path:
+        path.write_text(json.dumps({"run": settings} | results, indent=1) + "\n")
+
+
+def read_finished(out: Path, settings: dict, sequences: list[Sequence]) -> dict[str, dict | None]:
+    """{name: scores or None} of the sequences that a run of these settings finished in `out`.
+
+    A sequence whose masks are not all there any more is not finished. Raises BadInput where `out`
+    holds results or masks of anything else.
+    """
+    path = Path(out) / "results.json"
+    if not path.is_file():
+        for sequence in sequences:
+            if (Path(out) / sequence.name).exists():
+                raise BadInput(
+                    f"{Path(out) / sequence.name}: made by something else; choose another --out"
+                )
+        return {}
+    check_same_run(path, settings)
+    results = json.loads(path.read_text())
+    done = results["sequences"] | dict.fromkeys(results["not_scored"])
+    return {
+        s.name: done[s.name]
+        for s in sequences
+        if s.name in done
+        and all((Path(out) / s.name / f"{frame.stem}.png").is_file() for frame in s.frames)
+    }
+
+
+def check_same_run(path: Path, settings: dict) -> None:
+    """Raise BadInput where the results.json at `path` is there and of other settings."""
+    if not path.is_file():
+        return
+    saved = read_settings(path)
+    changed = [name for name in settings | saved if settings.get(name) != saved.get(name)]
+    if changed:
+        raise BadInput(
+            f"{path}: results of another run ({', '.join(changed)} differ); "
+            "choose another --out, or start over with --overwrite"
+        )
+
+
+def read_settings(path: Path) -> dict:
+    """The settings of a results.json. Raises BadInput where this command did not write it."""
+    try:
+        return json.loads(path.read_text())["run"] | {}
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{path}: not results of this command; choose another --out") from None
+
+
+def start_over(out: Path, sequences: list[Sequence]) -> None:
+    """Remove the results and masks of an earlier run from a folder: what this program wrote there.
+
+    Raises BadInput where a mask or results.json is of anything else; then nothing is removed.
+    """
+    masks = [mask for s in sequences for mask in sorted((out / s.name).glob("*"))]
+    foreign = [mask for mask in masks if run_of(mask) is None]
+    if foreign:
+        raise BadInput(f"{foreign[0]}: was not made by this program; choose another --out")
+    results = out / "results.json"
+    if results.is_file():
+        read_settings(results)
+        results.unlink()
+    for mask in masks:
+        mask.unlink()

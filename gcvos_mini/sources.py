@@ -1,0 +1,171 @@
+"""Where frames come from: a folder of pictures, or a video file, read as a person sees it.
+
+    for name, frame in video_frames("holiday.mp4"):     # uint8 (H, W, 3) RGB
+
+PyAV decodes: FFmpeg's codecs, the display matrix (a phone held upright), pixels that are not
+square, and the stream that a player shows. How many frames a file says it has is not believed:
+whether it is whole shows in how its decoding ends.
+"""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from gcvos_mini.errors import BadInput
+from gcvos_mini.pictures import FRAME_SUFFIXES, list_files, list_in_time_order, read_frame
+
+RATE = 24.0  # frames a second, of sources that do not say
+av.logging.set_level(av.logging.PANIC)  # what is wrong is said in one line, here
+
+
+def video_frames(source: Path | str) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, uint8 (H, W, 3)) of each frame of a folder of pictures or a video file, in order.
+
+    A damaged video gives what can be decoded, then raises BadInput. Raises it at once on a path
+    that is neither, or holds no frame.
+    """
+    source = Path(source)
+    if source.is_dir():
+        files = list_in_time_order(source, FRAME_SUFFIXES)
+        if not files:
+            raise BadInput(f"{source}: no .jpg or .png frames in this folder")
+        for file in files:
+            yield file.stem, read_frame(file)
+    elif source.is_file():
+        for index, frame in enumerate(decode(source)):
+            yield f"{index:05d}", frame
+    else:
+        raise BadInput(f"{source}: no such folder or video file")
+
+
+def first_frame(source: Path | str) -> np.ndarray:
+    """The first frame, uint8 (H, W, 3), of a video file or a folder. BadInput if there is none."""
+    return next(video_frames(source))[1]
+
+
+def length_and_rate(source: Path | str) -> tuple[int | None, float]:
+    """(frames, frames a second) as the source says; None frames where it does not.
+
+    A damaged video may hold fewer frames than it says. Raises BadInput where it cannot be opened.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return len(list_files(source, FRAME_SUFFIXES)), RATE
+    with source.open("rb") as file:
+        try:
+            with av.open(file) as container:
+                stream = shown_stream(container, source)
+                rate = float(stream.average_rate or 0)
+                return stream.frames or None, rate if 0 < rate < 1000 else RATE
+        except av.FFmpegError:
+            return None, RATE
+
+
+def shown_stream(container, path):
+    """The video stream of the highest resolution, and no cover picture. BadInput if none."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        raise BadInput(f"{path}: no video in it; give a video file or a folder of frames")
+    return max(streams, key=lambda stream: (stream.width or 0) * (stream.height or 0))
+
+
+def decode(path: Path) -> Iterator[np.ndarray]:
+    """Frames uint8 (H, W, 3) of a video file, upright. Raises BadInput as `video_frames` does."""
+    with path.open("rb") as file:  # not by its name, which FFmpeg may take for a URL or a pattern
+        try:
+            container = av.open(file)
+        except (av.FFmpegError, ValueError):
+            container = None
+        if container is not None:
+            with container:
+                stream = shown_stream(container, path)
+                if stream.codec_context.name != "webp":  # FFmpeg knows no animated ones
+                    yield from decode_stream(path, container, stream)
+                    return
+    yield from decode_animation(path)
+
+
+def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
+    """Frames of one stream; BadInput at its end where it was damaged, or held no frame."""
+    count, problems = 0, []
+    shape = float(stream.sample_aspect_ratio or 1)  # of a pixel, width over height
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            if packet.is_corrupt:
+                problems.append(f"cut off after frame {count}")
+            frames = packet.decode()
+        except av.FFmpegError:
+            problems.append(f"damaged after frame {count}")
+            if packet is None:
+                break
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                problems.append(f"frame {count} is damaged")
+            yield upright(frame, shape)
+            count += 1
+    if count == 0:
+        codec = stream.codec_context.name
+        raise BadInput(
+            f"{path}: not one frame can be decoded ({codec}); convert it first: "
+            f"ffmpeg -i {path.name} -c:v libx264 {path.stem}-h264.mp4"
+        )
+    if problems:
+        raise BadInput(
+            f"{path}: {problems[0]}; {count} frames could be read, the masks of those are kept"
+        )
+
+
+def decode_animation(path) -> Iterator[np.ndarray]:
+    """Frames of an animated picture that FFmpeg does not know. BadInput on what is no picture."""
+    try:
+        with Image.open(path) as image:
+            for frame in ImageSequence.Iterator(image):
+                yield np.array(frame.convert("RGB"))
+    except UnidentifiedImageError:
+        raise BadInput(f"{path}: not a video; give a video file or a folder of frames") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error}); copy it again") from None
+
+
+# how (x, y) of the picture shown come from x and y as stored, rounded, -> rows and columns
+TURNS = {
+    (1, 0, 0, 1): lambda frame: frame,
+    (-1, 0, 0, -1): lambda frame: frame[::-1, ::-1],
+    (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),
+    (0, -1, 1, 0): lambda frame: np.rot90(frame),
+    (-1, 0, 0, 1): lambda frame: frame[:, ::-1],
+    (1, 0, 0, -1): lambda frame: frame[::-1],
+    (0, 1, 1, 0): lambda frame: frame.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda frame: frame[::-1, ::-1].swapaxes(0, 1),
+}
+
+
+def upright(frame, shape: float) -> np.ndarray:
+    """A decoded frame as a player shows it, uint8 (H, W, 3): square pixels, turned upright.
+
+    shape: of a pixel as stored, its width over its height.
+    """
+    picture = frame.to_ndarray(format="rgb24")
+    width = round(picture.shape[1] * shape)
+    if shape > 0 and width != picture.shape[1]:
+        picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_AREA)
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = struct.unpack("<9i", bytes(data))
+            turn = tuple(round(x / 65536) for x in (a, b, c, d))
+            picture = TURNS.get(turn, TURNS[1, 0, 0, 1])(picture)
+    return np.ascontiguousarray(picture)
