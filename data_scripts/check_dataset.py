@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from gcvos_mini import davis
 from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.pictures import FRAME_SUFFIXES, list_files
 from gcvos_mini.tables import markdown
 
 HEAD = ("sequence", "year", "frames", "masks", "objects", "size", "missing", "broken", "notes")
@@ -72,7 +73,7 @@ def split_years(root, resolution):
     """({sequence: year whose rules its masks follow}, findings) of all splits."""
     years, findings = {}, []
     for year, folder in [(2017, "2017"), (2016, "2016"), (2016, resolution)]:
-        for file in davis.list_files(root / "ImageSets" / folder, (".txt",)):
+        for file in list_files(root / "ImageSets" / folder, (".txt",)):
             try:
                 for name in davis.read_split(file):
                     years.setdefault(name, year)
@@ -121,7 +122,7 @@ def check(root: tyro.conf.Positional[Path], fix_masks: bool = False):
     videos, findings = find_videos(root)
     rows, mended = [], []
     folders = [folder for v in videos for folder in (v.frames_folder, v.masks_folder)]
-    total = sum(len(davis.list_files(folder, davis.FRAME_SUFFIXES)) for folder in folders)
+    total = sum(len(list_files(folder, FRAME_SUFFIXES)) for folder in folders)
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=total, unit="file", disable=None) as progress,

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from odd_masks import look_at_mask
 
-from gcvos_mini import davis
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import VOID, check_has_object, object_ids
+from gcvos_mini.pictures import FRAME_SUFFIXES, list_files, list_in_time_order, read_frame
 
 KINDS = ("missing", "broken", "note")
 FIX = "mend it with --fix-masks"
@@ -43,7 +44,7 @@ class Video:
 def frame_size(path):
     """(height, width) of a frame, or the BadInput that reading it raises."""
     try:
-        return davis.read_frame(path).shape[:2]
+        return read_frame(path).shape[:2]
     except BadInput as error:
         return error
 
@@ -69,9 +70,9 @@ def check_video(video, pool, progress):
 def list_video(video):
     """(frames, masks, findings): the files, and what is wrong with their names."""
     files, findings = [], []
-    folders = [(video.frames_folder, davis.FRAME_SUFFIXES), (video.masks_folder, (".png",))]
+    folders = [(video.frames_folder, FRAME_SUFFIXES), (video.masks_folder, (".png",))]
     for folder, suffixes in folders:
-        found = davis.list_files(folder, suffixes)
+        found = list_files(folder, suffixes)
         files.append(found)
         if not found:
             what = "masks; put at least the first frame's PNG" if files[1:] else "frames; put them"
@@ -82,7 +83,7 @@ def list_video(video):
             findings.append(Finding("note", text))
         try:
             if video.is_video:
-                davis.list_in_time_order(folder, suffixes)
+                list_in_time_order(folder, suffixes)
         except BadInput as error:
             findings.append(Finding("broken", str(error)))
     return *files, findings
@@ -154,14 +155,16 @@ def check_state(mask, year):
         return [Finding("broken", mask.error)]
     findings = []
     if mask.state == "LA":
-        findings.append(("note", "grey with an alpha channel, which is ignored"))
+        findings.append(("note", "grey with an alpha channel, of which only one is read"))
+    if mask.state == "alpha":
+        findings.append(("note", "the mask is in the alpha channel, and read from there"))
     if mask.state in ("16-bit", "colour"):
         findings.append(("broken", f"a {mask.state} image, not 8-bit object ids"))
     if mask.soft and year == 2017:
         what = f"soft edges; each of their {len(mask.values)} levels is an object"
         findings.append(("broken", what))
     if mask.soft and year == 2016:
-        what = "soft edges; in a 2016 set they count as object, which grows by them"
+        what = "soft edges; in a 2016 set the object ends half way"
         findings.append(("note", what))
     return [Finding(kind, f"{mask.path}: {what}; {FIX}") for kind, what in findings]
 
@@ -173,17 +176,17 @@ def check_ids(video, masks):
         return []
     values = first.values if video.year == 2017 else tuple({min(v, 1) for v in first.values})
     try:
-        davis.check_has_object(np.array(values, np.uint8), first.path)
+        check_has_object(np.array(values, np.uint8), first.path)
     except BadInput as error:
         return [Finding("broken", str(error))]
     if video.year == 2016:
         return []
-    ids, findings = davis.object_ids(np.array(values, np.uint8)), []
-    if davis.VOID in values:
+    ids, findings = object_ids(np.array(values, np.uint8)), []
+    if VOID in values:
         findings.append("holds 255, void: those pixels belong to nobody; fine if that is meant")
     if ids != list(range(1, len(ids) + 1)):
         findings.append(f"ids {ids} leave gaps; fine, unless an object is missing")
-    known = {*ids, 0, davis.VOID}
+    known = {*ids, 0, VOID}
     for mask in later:
         new = sorted(set(mask.values) - known) if not mask.soft else []
         if new:
@@ -202,6 +205,6 @@ def table_row(video, frames, sizes, masks, findings):
     size = shown.pop() if len(shown) == 1 else f"{len(shown)} sizes" if shown else ""
     objects = ""
     if video.is_video and masks and not masks[0].error and not masks[0].soft:
-        ids = davis.object_ids(np.array(masks[0].values, np.uint8))
+        ids = object_ids(np.array(masks[0].values, np.uint8))
         objects = len(ids) if video.year == 2017 else int(any(masks[0].values))
     return [video.name, video.year, len(frames), len(masks), objects, size, *counts]

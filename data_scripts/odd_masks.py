@@ -8,7 +8,7 @@ What can be mended:
     soft edges, several objects    the nearest of the levels that fill areas close by; 255, which
                                    would be void, becomes a free id
     16 bits, values up to 255      8 bits
-    grey with alpha                palette
+    grey with alpha                palette; the alpha channel where only that varies
 """
 
 import shutil
@@ -19,20 +19,30 @@ from shlex import quote
 import cv2
 import numpy as np
 
-from gcvos_mini import davis
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import (
+    FEW_LEVELS,
+    PALETTE,
+    VOID,
+    areas,
+    edge_levels,
+    is_in_alpha,
+    read_mask,
+    write_mask,
+)
+from gcvos_mini.pictures import read_image
 
-FEW_LEVELS = 3  # levels found only between brighter and darker ones, from which edges are soft
 CLOSE = 8  # levels of two objects with soft edges are at least this far apart
 UNCLEAR = 0.001  # share of pixels in areas without a level, from which a mask is not mended
-COLOURS = np.array(davis.PALETTE, np.uint8).reshape(256, 3)
+COLOURS = np.array(PALETTE, np.uint8).reshape(256, 3)
 
 
 @dataclass(frozen=True)
 class Mask:
     """What one mask file holds, without its pixels: a whole sequence of these is kept.
 
-    state: "ids" (good), "LA", "16-bit" or "colour" (mendable); `error` where it is none of these.
+    state: "ids" (good), "LA", "alpha", "16-bit" or "colour" (mendable); `error` where it is none of
+    these.
     """
 
     path: Path
@@ -68,7 +78,9 @@ def look_at_mask(path, year):
 
 def mask_labels(path):
     """(state, uint8 (H, W)) of a mask as stored. Raises BadInput on one that cannot be mended."""
-    image = davis.read_image(path)
+    image = read_image(path)
+    if image.format == "PNG" and image.mode == "RGBA" and is_in_alpha(image):
+        return "alpha", read_mask(path)
     if image.format == "PNG" and image.mode in ("RGB", "RGBA"):
         return "colour", ids_of_colours(np.array(image.convert("RGB")), path)
     if image.format == "PNG" and image.mode.startswith("I"):
@@ -79,7 +91,7 @@ def mask_labels(path):
                 "1, 2, 3, ... and save it as an 8-bit PNG"
             )
         return "16-bit", deep.astype(np.uint8)
-    return ("LA" if image.mode == "LA" else "ids"), davis.read_mask(path)
+    return ("LA" if image.mode == "LA" else "ids"), read_mask(path)
 
 
 def ids_of_colours(picture, path):
@@ -99,14 +111,6 @@ def ids_of_colours(picture, path):
     )
 
 
-def edge_levels(labels):
-    """How many values lie mostly between a smaller and a larger neighbour, as on blurred edges."""
-    square = np.ones((3, 3), np.uint8)
-    between = (labels > cv2.erode(labels, square)) & (labels < cv2.dilate(labels, square))
-    pixels = np.bincount(labels.ravel(), minlength=256)
-    return int((np.bincount(labels[between], minlength=256) > pixels / 2).sum())
-
-
 def solid_levels(labels):
     """The values that fill areas, without noise about the background's 0."""
     levels = [v for v in np.unique(labels) if areas(labels, v).any()]
@@ -118,12 +122,6 @@ def is_unclear(labels, levels, year):
     known = [cv2.dilate(areas(labels, level), np.ones((5, 5), np.uint8)) for level in levels]
     unknown = 1 - np.max([*known, np.zeros_like(labels)], axis=0)
     return unknown.mean() > UNCLEAR or (year == 2017 and (np.diff(levels) < CLOSE).any())
-
-
-def areas(labels, value):
-    """uint8 (H, W): 1 where a value fills 3x3 pixels, which values of blurred edges do not."""
-    same = (labels == value).astype(np.uint8)
-    return cv2.morphologyEx(same, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
 
 
 # Mended copies
@@ -150,7 +148,7 @@ def mend(video, masks):
 
 def can_mend(mask):
     """Whether mending would change a mask."""
-    return mask.state in ("LA", "16-bit", "colour") or mask.soft
+    return mask.state in ("LA", "alpha", "16-bit", "colour") or mask.soft
 
 
 def level_table(masks, year):
@@ -161,10 +159,10 @@ def level_table(masks, year):
     """
     levels = sorted({level for mask in masks for level in mask.solid} - {0})
     if year == 2016 or len(levels) < 2:
-        return {0: 0} | {level: 1 for level in levels or [davis.VOID]}
+        return {0: 0} | {level: 1 for level in levels or [VOID]}
     table = {0: 0} | {level: level for level in levels}
-    if davis.VOID in table:
-        table[davis.VOID] = min(set(range(1, davis.VOID)) - set(levels))
+    if VOID in table:
+        table[VOID] = min(set(range(1, VOID)) - set(levels))
     return table
 
 
@@ -185,8 +183,8 @@ def harden(labels, table):
 
 def write_once(path, labels):
     """Write a mask unless it is there already."""
-    if not (path.is_file() and np.array_equal(davis.read_mask(path), labels)):
-        davis.write_mask(path, labels)
+    if not (path.is_file() and np.array_equal(read_mask(path), labels)):
+        write_mask(path, labels)
 
 
 def copy_once(source, path):

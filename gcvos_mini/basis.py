@@ -21,7 +21,7 @@ from tqdm import tqdm
 from gcvos_mini.clips import year_of
 from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.keymaps import selectivity, written_keys
 from gcvos_mini.network import Network, load_model, save_model
 from gcvos_mini.tables import markdown
@@ -142,6 +142,7 @@ def basis(
         frames: how many of each video.
         device: cuda, mps or cpu; the best there is if not given.
     """
+    at_least(2, frames=frames)
     network = load_model(checkpoint, device=pick_device(device))
     videos = [(video, year_of(d)) for d in data for video in load_split(d, year_of(d), "train")]
     found = []

@@ -25,7 +25,7 @@ from gcvos_mini.config import MINI, PAPER, STRIDE, Config
 from gcvos_mini.davis import Sequence, load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.equality import clock, live_swap
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.keymaps import extremes, key_scores
 from gcvos_mini.masks import read_sequence_mask, write_mask
@@ -93,13 +93,6 @@ def memory_costs(
             median = statistics.median(seconds[name])
             costs.append(Cost(name, stop, median, memory.nbytes, operations))
     return costs
-
-
-def at_least(minimum: int, **flags: int) -> None:
-    """Raise BadInput, naming the flag, where a number is below the minimum."""
-    for flag, value in flags.items():
-        if value < minimum:
-            raise BadInput(f"--{flag} {value}: too small; give at least {minimum}")
 
 
 def benchmark_memory(

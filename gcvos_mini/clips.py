@@ -21,7 +21,7 @@ from torch import Tensor
 from gcvos_mini.config import Stage
 from gcvos_mini.davis import Sequence, find_resolution, load_sequence, load_split
 from gcvos_mini.errors import BadInput
-from gcvos_mini.masks import object_ids, read_sequence_mask
+from gcvos_mini.masks import VOID, object_ids, read_sequence_mask
 from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_files, read_frame
 
 TRIES = 10  # draws until the object is in the crop
@@ -115,6 +115,11 @@ def read_pair(still: Still) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, 3) and object ids (H, W), uint8. Raises BadInput where their sizes differ."""
     image, labels = read_frame(still.image), read_sequence_mask(still.mask, still.year)
     check_same_size(image, still.image, labels, still.mask)
+    if labels.max() == VOID and not object_ids(labels):
+        raise BadInput(
+            f"{still.mask}: holds only 255, which is void in a 2017 data set; write the objects as "
+            "ids 1, 2, 3, ..."
+        )
     return image, labels
 
 

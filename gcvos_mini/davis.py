@@ -10,6 +10,7 @@ Segmentation", 2016, and Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. Ev
 meets unusable files raises BadInput with the file and the fix in its message.
 """
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,13 @@ import numpy as np
 
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import check_has_object, read_sequence_mask
-from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_in_time_order, read_frame
+from gcvos_mini.pictures import (
+    FRAME_SUFFIXES,
+    check_same_size,
+    list_files,
+    list_in_time_order,
+    read_frame,
+)
 
 LONGEST_NAME = 255  # bytes in a file's name, on all common file systems
 
@@ -64,13 +71,16 @@ def load_split(
     """List the sequences of a split, in the order of the split file.
 
     year, split: which list, ImageSets/<year>/<split>.txt.
-    resolution: a folder name such as "480p"; None takes 480p if present, else the only one.
+    resolution: a folder name such as "480p"; None takes 480p if present, else the only one, or none
+    where the sequences lie in JPEGImages itself, as in YouTube-VOS.
     need_frames: False reads Annotations alone (scoring needs no pictures); frames are then empty.
     Raises BadInput on a missing folder, an unknown split, a sequence without frames, or one
     without a mask for its first frame.
     """
     resolution = find_resolution(root, resolution, need_frames)
-    names = read_split(find_split(root, year, split, resolution))
+    file = find_split(root, year, split, resolution)
+    names = read_split(file)
+    check_names(names, file, Path(root) / "Annotations" / resolution)
     return [load_sequence(root, name, resolution, need_frames) for name in names]
 
 
@@ -79,6 +89,7 @@ def find_resolution(
 ) -> str:
     """The resolution's folder name: the one asked for, else 480p, else the only one there is.
 
+    "." where there is none and the sequences lie in the folder itself, as in YouTube-VOS.
     Raises BadInput where it is not there, or there are several without 480p to choose from.
     """
     if not Path(root).is_dir():
@@ -89,6 +100,8 @@ def find_resolution(
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if resolution is None and "480p" in found:
         return "480p"
+    if resolution is None and found and list_files(folder / found[0], FRAME_SUFFIXES):
+        return "."
     if resolution is None and len(found) == 1:
         return found[0]
     if resolution in found:
@@ -109,8 +122,9 @@ def find_split(root: Path | str, year: int, split: str, resolution: str) -> Path
     for file in files:
         if file.is_file():
             return file
-    splits = sorted({p.stem for folder in folders for p in folder.glob("*.txt")})
-    raise BadInput(f"{files[0]}: no such split; there is: {', '.join(splits) or 'none'}")
+    lists = Path(root) / "ImageSets"
+    there = sorted(p.relative_to(lists).with_suffix("").as_posix() for p in lists.glob("*/*.txt"))
+    raise BadInput(f"{files[0]}: no such split; there is: {', '.join(there) or 'none'}")
 
 
 def read_split(file: Path) -> list[str]:
@@ -128,6 +142,24 @@ def read_split(file: Path) -> list[str]:
     if not names:
         raise BadInput(f"{file}: names no sequence; write one sequence name per line")
     return list(dict.fromkeys(names))
+
+
+def check_names(names: list[str], file: Path, folder: Path) -> None:
+    """Raise BadInput, with the split file and its line, on a name that is no folder of masks."""
+    there = {p.name for p in folder.iterdir() if p.is_dir()} if folder.is_dir() else set()
+    for name in names:
+        if name in there:
+            continue
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        number = next(
+            n
+            for n, line in enumerate(lines, 1)
+            if line.strip() and sequence_name(line.strip(), file) == name
+        )
+        meant = difflib.get_close_matches(name.strip("\"'#, ").lower(), map(str.lower, there), 1)
+        meant = [known for known in there if known.lower() in meant]
+        advice = f"is {meant[0]} meant?" if meant else "write one sequence name per line, only that"
+        raise BadInput(f"{file}, line {number}: no sequence {ascii(name)} in {folder}; {advice}")
 
 
 def sequence_name(line: str, file: Path) -> str:

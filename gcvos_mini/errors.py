@@ -18,6 +18,9 @@ def exit_on_bad_input(main: Callable[[], object]) -> None:
 
     Ctrl-C exits with 130, as a shell reports it.
     """
+    for stream in (sys.stdout, sys.stderr):  # a console that lacks a letter of a file's name
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except (BadInput, OSError) as error:
@@ -49,3 +52,14 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         raise BadInput(
             f"{path}: cannot be written ({reason}); make room or choose another folder"
         ) from error
+
+
+def at_least(minimum: float, **flags: float | None) -> None:
+    """Raise BadInput, naming the flag, where a number is below the minimum, or is none (NaN).
+
+    None, where a flag was not given, passes.
+    """
+    for flag, value in flags.items():
+        if value is not None and not value >= minimum:
+            name = flag.replace("_", "-")
+            raise BadInput(f"--{name} {value}: too small; give at least {minimum}")

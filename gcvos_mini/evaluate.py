@@ -25,7 +25,15 @@ from tqdm import tqdm
 
 from gcvos_mini.davis import Sequence, find_resolution, load_split, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input
-from gcvos_mini.masks import check_has_object, object_ids, read_sequence_mask, write_mask
+from gcvos_mini.masks import (
+    VOID,
+    check_has_object,
+    object_ids,
+    one_object,
+    read_mask,
+    read_sequence_mask,
+    write_mask,
+)
 from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
 from gcvos_mini.outputs import check_apart, run_id
@@ -41,7 +49,7 @@ from gcvos_mini.results import (
     summary,
     write_results,
 )
-from gcvos_mini.segment import FirstMask, Segmenter, check_height, follow, load_segmenter
+from gcvos_mini.segment import FirstMask, Segmenter, follow, load_segmenter
 from gcvos_mini.tables import markdown
 
 
@@ -89,7 +97,7 @@ def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
     folder = Path(masks_dir) / sequence.name
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
-    for frame in sorted(sequence.masks)[1:-1]:
+    for frame in list(sequence.masks)[1:-1]:
         if not (folder / f"{frame}.png").is_file():
             truth = sequence.masks[frame]
             raise BadInput(
@@ -103,12 +111,13 @@ def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool =
     Reads one frame at a time: memory does not grow with the length. official: the objects are all
     numbers up to the largest id. Raises BadInput as score_masks does.
     """
-    first, *middle, _last = sorted(sequence.masks)
+    first, *middle, _last = sequence.masks  # in the order of time
     first_mask = read_sequence_mask(sequence.masks[first], year)
     check_has_object(first_mask, sequence.masks[first])
     ids = object_ids(first_mask)
     if official:
         ids = list(range(1, max(ids) + 1))
+    strange, known = set(), {0, VOID, *ids}
     j, f = np.empty((2, len(middle), len(ids)))  # (T, O) each
     for t, frame in enumerate(middle):
         prediction, truth = read_pair(folder / f"{frame}.png", sequence.masks[frame], year)
@@ -117,20 +126,52 @@ def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool =
                 f"{folder / frame}.png: has id {prediction.max()}, {sequence.name} ends at "
                 f"{max(ids)}; the official evaluator stops here, without --official it is ignored"
             )
+        strange |= set(np.unique(prediction).tolist()) - known
         prediction = np.stack([prediction == i for i in ids])  # (O, H, W)
         truth = np.stack([truth == i for i in ids])  # (O, H, W)
         j[t] = region_similarity(prediction, truth)
         f[t] = boundary_accuracy(prediction, truth)
+    say_what_is_strange(folder, sorted(strange), ids, j)
     objects = {str(i): object_scores(j[:, o], f[:, o], official) for o, i in enumerate(ids)}
     return average(objects.values()) | {"frames": len(middle), "objects": objects}
+
+
+def say_what_is_strange(folder: Path, strange: list[int], ids: list[int], j: np.ndarray) -> None:
+    """A line on stderr where predictions cannot be what was meant to be scored.
+
+    strange: ids that the first mask does not have; j: (T, O), J of the objects. Raises BadInput
+    where no id of the first mask is ever hit, but others are there: grey levels, say.
+    """
+    if strange and not j.any():
+        raise BadInput(
+            f"{folder}: its masks hold the ids {strange[:8]}, the first mask has {ids}, and no "
+            "object is ever hit; write the ids of the first mask"
+        )
+    if strange:
+        print(
+            f"note: {folder}: ids {strange[:8]} are not in the first mask, which has {ids}; they "
+            "are not scored",
+            file=sys.stderr,
+        )
+    if (j == 1).all():
+        print(f"note: {folder}: every mask equals the truth; is it the truth?", file=sys.stderr)
 
 
 def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.ndarray, np.ndarray]:
     """Prediction and truth of one frame, uint8 (H, W) each.
 
-    Raises BadInput where their sizes differ, or the prediction holds no id but 255.
+    Raises BadInput where their sizes differ, or the prediction holds no id but 255, or in 2016 more
+    than two levels.
     """
-    prediction = read_sequence_mask(prediction_path, year)
+    prediction = read_mask(prediction_path)
+    if int(year) == 2016:
+        levels = len(np.unique(prediction))
+        if levels > 2:
+            raise BadInput(
+                f"{prediction_path}: has {levels} levels, year 2016 has one object: threshold it "
+                "first, or give --year 2017 where they are ids"
+            )
+        prediction = one_object(prediction)
     truth = read_sequence_mask(truth_path, year)
     check_same_size(prediction, prediction_path, truth, truth_path)
     if prediction.any() and not object_ids(prediction):
@@ -164,7 +205,8 @@ def segment_sequence(
 ) -> None:
     """Segment one sequence from its first mask; write folder/<frame>.png as it goes.
 
-    run: which run the masks say they are of (outputs.py). Raises BadInput on a first mask without an object, or frames and mask of different sizes.
+    run: which run the masks say they are of (outputs.py).
+    Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
     progress.set_description(sequence.name)
     first, first_mask = read_start(sequence, year)
@@ -313,14 +355,15 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
             asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official
         )
     else:
-        check_height(asked.height)
         results = run(asked)
-    if results["mean"] is None:
-        print(f"note: {asked.data} has no masks to score against; the masks are in {asked.out}")
-    else:
-        print(markdown_table(results))
-    if asked.masks is not None and asked.out is not None:
-        write_results(asked.out, settings, results)
+    try:
+        if asked.masks is not None and asked.out is not None:
+            write_results(asked.out, settings, results)
+    finally:  # on a full disk the scores are at least seen
+        if results["mean"] is None:
+            print(f"note: {asked.data} has no masks to score against; the masks are in {asked.out}")
+        else:
+            print(markdown_table(results))
 
 
 if __name__ == "__main__":

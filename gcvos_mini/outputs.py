@@ -94,3 +94,8 @@ def free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
+
+
+def masks_folder(source: Path | str) -> Path:
+    """The folder beside a source for its masks, of its whole name: no two sources share one."""
+    return Path(source).with_name(f"{Path(source).name}-masks")

@@ -22,7 +22,7 @@ from torch import Tensor
 from gcvos_mini.config import STRIDE
 from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.masks import object_ids, read_first_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
 from gcvos_mini.network import Network, load_model, log_odds
@@ -254,12 +254,6 @@ def run_of_segmenter(segmenter: VideoSegmenter, source, first_mask: np.ndarray) 
     )
 
 
-def check_height(height: int | None) -> None:
-    """Raise BadInput, naming the flag, where a working height is less than one cell of the map."""
-    if height is not None and height < STRIDE:
-        raise BadInput(f"--height {height}: too small; the network needs at least {STRIDE} pixels")
-
-
 def load_segmenter(
     checkpoint: Path | str,
     memory: Choice | None = None,
@@ -271,7 +265,7 @@ def load_segmenter(
     The memory is the checkpoint's own if not given; another one is named on stderr. Raises BadInput
     on a checkpoint, memory, height or device that cannot be used.
     """
-    check_height(height)
+    at_least(STRIDE, height=height)
     model = load_model(checkpoint, device=pick_device(device))
     segmenter = VideoSegmenter(model, memory, height=height)
     own = model.config.memory

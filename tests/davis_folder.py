@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from gcvos_mini.davis import write_mask
+from gcvos_mini.masks import write_mask
 
 
 def write_davis(root, sequences, year=2017, split="val", resolution="480p", suffix=".jpg"):

@@ -10,10 +10,10 @@ from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
-from gcvos_mini.davis import read_mask
+from gcvos_mini.masks import read_mask
 from gcvos_mini.segment import VideoSegmenter, follow_source
 from gcvos_mini.show.paint import MaskPainter
-from gcvos_mini.stream import first_frame
+from gcvos_mini.sources import first_frame
 
 SETUP = """
 from pathlib import Path
@@ -23,7 +23,7 @@ from gcvos_mini.config import SMOKE
 from gcvos_mini.network import Network
 from gcvos_mini.show.own_video import VideoRunner
 from gcvos_mini.show.paint import MaskPainter
-from gcvos_mini.stream import first_frame
+from gcvos_mini.sources import first_frame
 from gcvos_mini.toy import clip_frames
 
 clip = Path({folder!r}) / "clip"

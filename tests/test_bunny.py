@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gcvos_mini import bunny
-from gcvos_mini.davis import load_split, object_ids, read_mask
+from gcvos_mini.davis import load_split
 from gcvos_mini.evaluate import Evaluation, evaluate
+from gcvos_mini.masks import object_ids, read_mask
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from davis_folder import write_davis
 from PIL import Image
 
-from gcvos_mini.davis import PALETTE, read_sequence_mask, write_mask
 from gcvos_mini.errors import exit_on_bad_input
+from gcvos_mini.masks import PALETTE, read_sequence_mask, write_mask
 
 SCRIPT = Path(__file__).parents[1] / "data_scripts" / "check_dataset.py"
 sys.path.insert(0, str(SCRIPT.parent))

@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from gcvos_mini import davis
-from gcvos_mini.davis import (
+from gcvos_mini.davis import load_split, read_start
+from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import (
     PALETTE,
-    load_split,
+    object_ids,
     read_first_mask,
-    read_frame,
     read_mask,
     read_sequence_mask,
-    read_start,
     write_mask,
 )
-from gcvos_mini.errors import BadInput
+from gcvos_mini.pictures import read_frame
 
 HEIGHT, WIDTH = 30, 41
 
@@ -393,4 +392,4 @@ def test_first_mask_whose_object_is_white(tmp_path):
 
 
 def test_objects_leave_out_background_and_void():
-    assert davis.object_ids(np.array([[0, 3, 255, 1]], np.uint8)) == [1, 3]
+    assert object_ids(np.array([[0, 3, 255, 1]], np.uint8)) == [1, 3]

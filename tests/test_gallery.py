@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from gcvos_mini.bunny import CREDIT, FOLDER
-from gcvos_mini.davis import read_frame, read_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import read_mask
 from gcvos_mini.memory import make_memory
 from gcvos_mini.network import load_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.record import Record, watch
 from gcvos_mini.show import gallery
 from gcvos_mini.toy import clip_frames

@@ -15,10 +15,11 @@ import tyro
 from gcvos_mini import benchmark, compare, evaluate, segment, train
 from gcvos_mini.clips import TrainingClips
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import read_frame, read_mask
 from gcvos_mini.errors import exit_on_bad_input
+from gcvos_mini.masks import read_mask
 from gcvos_mini.memory import name_of
 from gcvos_mini.network import load_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import VideoSegmenter, follow
 from gcvos_mini.train import ClipSegmenter
 

@@ -11,12 +11,13 @@ from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
-from gcvos_mini.davis import read_mask, write_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
-from gcvos_mini.segment import segment, video_frames
+from gcvos_mini.segment import segment
 from gcvos_mini.show.own_video import VideoRunner, overlays
-from gcvos_mini.stream import export_video, length_and_rate
+from gcvos_mini.sources import length_and_rate, video_frames
+from gcvos_mini.stream import export_video
 from gcvos_mini.toy import clip_frames
 
 LINES = 48

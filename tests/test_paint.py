@@ -9,8 +9,8 @@ from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
-from gcvos_mini.davis import PALETTE, read_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import PALETTE, read_mask
 from gcvos_mini.show import render
 from gcvos_mini.show.drawing import Drawing, fill_polygon, stroke
 from gcvos_mini.show.paint import ZOOMS, MaskPainter, View, canvas_size

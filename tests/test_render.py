@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcvos_mini import complexity
-from gcvos_mini.davis import PALETTE
 from gcvos_mini.equality import Setting, Swapped, equivalence
 from gcvos_mini.keymaps import cell_at
+from gcvos_mini.masks import PALETTE
 from gcvos_mini.show import labs, render
 
 COLOURS = np.array(PALETTE).reshape(256, 3)

@@ -14,10 +14,11 @@ from davis_folder import write_davis, write_masks
 from PIL import Image
 
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import load_split, read_frame
+from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.network import Network, load_model, save_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import pad_to_stride, to_tensor
 from gcvos_mini.show import render, report
 

@@ -28,9 +28,10 @@ from safetensors.torch import save_file
 from gcvos_mini import segment
 from gcvos_mini.clips import TrainingClips
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import load_split, read_mask, write_mask
+from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import Evaluation, run, score_masks
+from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import fill, load_model, read_weights, save_model
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.train import batches

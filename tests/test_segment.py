@@ -14,8 +14,8 @@ from davis_folder import write_davis
 from PIL import Image
 
 from gcvos_mini.config import SMOKE
-from gcvos_mini.davis import PALETTE, read_mask, write_mask
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import PALETTE, read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.network import save_model
 from gcvos_mini.segment import (

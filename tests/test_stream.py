@@ -9,10 +9,11 @@ from davis_folder import write_davis
 from PIL import Image
 
 from gcvos_mini import segment, stream
-from gcvos_mini.davis import read_mask
 from gcvos_mini.errors import BadInput
-from gcvos_mini.segment import VideoSegmenter, video_frames
-from gcvos_mini.stream import CUT, Watch, colour_distance, export_gif, export_video, first_frame
+from gcvos_mini.masks import read_mask
+from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.sources import first_frame, video_frames
+from gcvos_mini.stream import CUT, Watch, colour_distance, export_gif, export_video
 from gcvos_mini.toy import VAL, clip_frames
 
 LINES = 48

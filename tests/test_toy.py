@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from gcvos_mini import toy
-from gcvos_mini.davis import PALETTE, load_split, read_frame, read_mask
+from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import PALETTE, read_mask
 from gcvos_mini.metrics import region_similarity
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.toy import render
 
 HEIGHT = 60

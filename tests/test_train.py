@@ -20,13 +20,14 @@ from torch.nn import functional as F
 from gcvos_mini import logbook, train
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import MINI, PAPER, SMOKE
-from gcvos_mini.davis import read_frame, read_mask
 from gcvos_mini.errors import BadInput
 from gcvos_mini.losses import batch_J, clip_loss, dice_loss, hard_pixel_cross_entropy
+from gcvos_mini.masks import read_mask
 from gcvos_mini.matching_start import start_heads
 from gcvos_mini.memory import MEMORIES
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, read_weights
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.segment import VideoSegmenter, follow
 
 STAGE = SMOKE.stages["embedded"]

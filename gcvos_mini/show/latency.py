@@ -8,7 +8,7 @@ import numpy as np
 from gcvos_mini.complexity import map_size
 from gcvos_mini.config import MINI
 from gcvos_mini.equality import clock
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import at_least, exit_on_bad_input
 from gcvos_mini.record import Record
 from gcvos_mini.show.explore import KeyMapExplorer, ReadExplorer
 from gcvos_mini.show.render import overlay, to_jpeg
@@ -58,9 +58,8 @@ def latency(clip: str = "approach", frames: int = 20, turns: int = 5) -> None:
         frames: its length.
         turns: how often it is played.
     """
-    for flag, value, least in (("frames", frames, 2), ("turns", turns, 1)):
-        if value < least:
-            raise BadInput(f"--{flag} {value}: too small; give at least {least}")
+    at_least(2, frames=frames)
+    at_least(1, turns=turns)
     rows = []
     for name, task in tasks(clip, random_record(clip, frames)).items():
         taken = []

@@ -13,11 +13,12 @@ import ipywidgets as widgets
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import read_mask
 from gcvos_mini.outputs import free_name
-from gcvos_mini.segment import VideoSegmenter, video_frames
+from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.show import render
 from gcvos_mini.show.explore import Runner
 from gcvos_mini.show.paint import canvas_picture, fitted
-from gcvos_mini.stream import export_gif, export_video, length_and_rate, stream
+from gcvos_mini.sources import length_and_rate, video_frames
+from gcvos_mini.stream import export_gif, export_video, stream
 
 
 def overlays(source, folder, frames):
