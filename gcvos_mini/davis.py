@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gcvos_mini.errors import BadInput
-from gcvos_mini.masks import check_has_object, read_sequence_mask
+from gcvos_mini.masks import check_has_object, object_ids, read_sequence_mask
 from gcvos_mini.pictures import (
     FRAME_SUFFIXES,
     check_same_size,
@@ -50,6 +50,15 @@ def read_start(sequence: Sequence, year: int) -> tuple[np.ndarray, np.ndarray]:
     check_same_size(frame, frame_path, mask, mask_path)
     check_has_object(mask, mask_path)
     return frame, mask
+
+
+def first_seen(sequence: Sequence, year: int) -> dict[int, str]:
+    """{id: name of the first frame whose mask shows it} of all objects of a sequence."""
+    seen = {}
+    for frame, path in sequence.masks.items():
+        for i in object_ids(read_sequence_mask(path, year)):
+            seen.setdefault(i, frame)
+    return seen
 
 
 def make_folder(path: Path | str) -> None:
@@ -104,7 +113,7 @@ def find_resolution(
         return "."
     if resolution is None and len(found) == 1:
         return found[0]
-    if resolution in found:
+    if resolution in (*found, "."):
         return resolution
     problem = "choose a resolution" if resolution is None else f"no resolution {resolution}"
     raise BadInput(f"{folder}: {problem}; it has: {', '.join(found) or 'nothing'}")

@@ -23,14 +23,12 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from gcvos_mini.davis import Sequence, find_resolution, load_split, read_start
+from gcvos_mini.davis import Sequence, find_resolution, first_seen, load_split, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.masks import (
     VOID,
     check_has_object,
     object_ids,
-    one_object,
-    read_mask,
     read_sequence_mask,
     write_mask,
 )
@@ -38,6 +36,7 @@ from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
 from gcvos_mini.outputs import check_apart, run_id
 from gcvos_mini.pictures import check_same_size, read_frame
+from gcvos_mini.predictions import check_predictions, read_pair, say_what_is_strange
 from gcvos_mini.results import (
     KEYS,
     average,
@@ -49,7 +48,7 @@ from gcvos_mini.results import (
     summary,
     write_results,
 )
-from gcvos_mini.segment import FirstMask, Segmenter, follow, load_segmenter
+from gcvos_mini.segment import Segmenter, follow, load_segmenter
 from gcvos_mini.tables import markdown
 
 
@@ -60,6 +59,7 @@ def score_masks(
     masks_dir: Path | str,
     resolution: str | None = None,
     official: bool = False,
+    late: bool = False,
 ) -> dict:
     """Score masks_dir/<sequence>/<frame>.png against the truth of a split.
 
@@ -67,9 +67,13 @@ def score_masks(
     "not_scored": [names]}. A sequence of fewer than three masks has none left once the first and
     the last are dropped: it is named on stderr and in "not_scored", and in no mean.
     official: with the official evaluator's faults, see metrics.statistics and score_sequence.
+    late: objects that enter later count from their first mask on, as they always do where the data
+    set has no resolution folder (YouTube-VOS).
     Raises BadInput on unusable data, or a prediction that is missing or of another size.
     """
+    resolution = find_resolution(data, resolution, need_frames=False)
     sequences = load_split(data, year, split, resolution, need_frames=False)
+    late = late or resolution == "."
     scored = [s for s in sequences if len(s.masks) > 2]
     for sequence in sequences:
         if len(sequence.masks) <= 2:
@@ -83,7 +87,7 @@ def score_masks(
         check_predictions(sequence, masks_dir)
 
     def score(sequence):
-        return score_sequence(sequence, Path(masks_dir) / sequence.name, year, official)
+        return score_sequence(sequence, Path(masks_dir) / sequence.name, year, official, late)
 
     # Threads, because decoding and dilation run outside Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -92,24 +96,14 @@ def score_masks(
     return summary(sequences, dict(zip([s.name for s in scored], found)))
 
 
-def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
-    """Raise BadInput naming the first prediction of a scored frame that is not there."""
-    folder = Path(masks_dir) / sequence.name
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
-    for frame in list(sequence.masks)[1:-1]:
-        if not (folder / f"{frame}.png").is_file():
-            truth = sequence.masks[frame]
-            raise BadInput(
-                f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be"
-            )
-
-
-def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool = False) -> dict:
+def score_sequence(
+    sequence: Sequence, folder: Path, year: int, official: bool = False, late: bool = False
+) -> dict:
     """Scores of one sequence: {KEYS, "frames": number scored, "objects": {id: {KEYS}}}.
 
     Reads one frame at a time: memory does not grow with the length. official: the objects are all
-    numbers up to the largest id. Raises BadInput as score_masks does.
+    numbers up to the largest id. late: each object is scored after the first mask that shows it.
+    Raises BadInput as score_masks does.
     """
     first, *middle, _last = sequence.masks  # in the order of time
     first_mask = read_sequence_mask(sequence.masks[first], year)
@@ -117,7 +111,11 @@ def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool =
     ids = object_ids(first_mask)
     if official:
         ids = list(range(1, max(ids) + 1))
-    strange, known = set(), {0, VOID, *ids}
+    enters = dict.fromkeys(ids, first)
+    if late:
+        enters = first_seen(sequence, year)
+        ids = list(enters)
+    strange, later, known = set(), set(), {0, VOID, *ids}
     j, f = np.empty((2, len(middle), len(ids)))  # (T, O) each
     for t, frame in enumerate(middle):
         prediction, truth = read_pair(folder / f"{frame}.png", sequence.masks[frame], year)
@@ -127,56 +125,21 @@ def score_sequence(sequence: Sequence, folder: Path, year: int, official: bool =
                 f"{max(ids)}; the official evaluator stops here, without --official it is ignored"
             )
         strange |= set(np.unique(prediction).tolist()) - known
+        later |= set(np.unique(truth).tolist()) - known
         prediction = np.stack([prediction == i for i in ids])  # (O, H, W)
         truth = np.stack([truth == i for i in ids])  # (O, H, W)
         j[t] = region_similarity(prediction, truth)
         f[t] = boundary_accuracy(prediction, truth)
     say_what_is_strange(folder, sorted(strange), ids, j)
-    objects = {str(i): object_scores(j[:, o], f[:, o], official) for o, i in enumerate(ids)}
+    if later:
+        note = f"note: {sequence.name}: objects {sorted(later)} enter after the first mask"
+        print(f"{note}; --late follows and scores them", file=sys.stderr)
+    objects = {}
+    for o, i in enumerate(ids):
+        given = list(sequence.masks).index(enters[i])  # middle[given] is the first after it
+        if given < len(middle):
+            objects[str(i)] = object_scores(j[given:, o], f[given:, o], official)
     return average(objects.values()) | {"frames": len(middle), "objects": objects}
-
-
-def say_what_is_strange(folder: Path, strange: list[int], ids: list[int], j: np.ndarray) -> None:
-    """A line on stderr where predictions cannot be what was meant to be scored.
-
-    strange: ids that the first mask does not have; j: (T, O), J of the objects. Raises BadInput
-    where no id of the first mask is ever hit, but others are there: grey levels, say.
-    """
-    if strange and not j.any():
-        raise BadInput(
-            f"{folder}: its masks hold the ids {strange[:8]}, the first mask has {ids}, and no "
-            "object is ever hit; write the ids of the first mask"
-        )
-    if strange:
-        print(
-            f"note: {folder}: ids {strange[:8]} are not in the first mask, which has {ids}; they "
-            "are not scored",
-            file=sys.stderr,
-        )
-    if (j == 1).all():
-        print(f"note: {folder}: every mask equals the truth; is it the truth?", file=sys.stderr)
-
-
-def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth of one frame, uint8 (H, W) each.
-
-    Raises BadInput where their sizes differ, or the prediction holds no id but 255, or in 2016 more
-    than two levels.
-    """
-    prediction = read_mask(prediction_path)
-    if int(year) == 2016:
-        levels = len(np.unique(prediction))
-        if levels > 2:
-            raise BadInput(
-                f"{prediction_path}: has {levels} levels, year 2016 has one object: threshold it "
-                "first, or give --year 2017 where they are ids"
-            )
-        prediction = one_object(prediction)
-    truth = read_sequence_mask(truth_path, year)
-    check_same_size(prediction, prediction_path, truth, truth_path)
-    if prediction.any() and not object_ids(prediction):
-        raise BadInput(f"{prediction_path}: holds no id but 255; write the ids 1, 2, 3, ...")
-    return prediction, truth
 
 
 def object_scores(j: np.ndarray, f: np.ndarray, official: bool = False) -> dict[str, float]:
@@ -202,10 +165,12 @@ def segment_sequence(
     folder: Path,
     progress: tqdm,
     run: str | None = None,
+    late: bool = False,
 ) -> None:
     """Segment one sequence from its first mask; write folder/<frame>.png as it goes.
 
-    run: which run the masks say they are of (outputs.py).
+    run: which run the masks say they are of (outputs.py). late: objects that enter later are given
+    by the first mask that shows them.
     Raises BadInput on a first mask without an object, or frames and mask of different sizes.
     """
     progress.set_description(sequence.name)
@@ -217,7 +182,16 @@ def segment_sequence(
             check_same_size(frame, path, first, sequence.frames[0])
             yield frame
 
-    for path, (_, labels) in zip(sequence.frames, follow(segmenter, frames(), first_mask)):
+    enters = first_seen(sequence, year) if late else {}
+
+    def told():
+        for path in sequence.frames:
+            new = [i for i, frame in enters.items() if frame == path.stem]
+            mask = read_sequence_mask(sequence.masks[path.stem], year) if new else None
+            yield None if mask is None else np.where(np.isin(mask, new), mask, 0).astype(np.uint8)
+
+    followed = follow(segmenter, frames(), first_mask, told=told())
+    for path, (_, labels) in zip(sequence.frames, followed):
         write_mask(folder / f"{path.stem}.png", labels, run)
         progress.update()
 
@@ -248,6 +222,8 @@ class Evaluation:
             the frames' where that is less.
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
         official: score as the official evaluator does where it is wrong, too.
+        late: follow objects that enter later, and score them after the first mask that shows them,
+            as is always done where the data set has no resolution folder (YouTube-VOS).
         device: cuda, mps or cpu; the best there is if not given.
         overwrite: start over where --out holds another run; removes what this program wrote there,
             and nothing else.
@@ -263,6 +239,7 @@ class Evaluation:
     height: int | None = None
     resolution: str | None = None
     official: bool = False
+    late: bool = False
     device: str | None = None
     overwrite: bool = False
 
@@ -281,11 +258,13 @@ def run(asked: Evaluation) -> dict:
     for sequence in sequences:  # a bad start is found now, not hours into the run
         read_start(sequence, asked.year)
     segmenter = make_segmenter(asked)
+    late = asked.late or resolution == "."
     settings = settings_of(asked) | {
         "resolution": resolution,
         "memory": memory_name(segmenter),
         "weights": fingerprint(asked.checkpoint),
         "frames": {s.name: len(s.frames) for s in sequences},
+        "late": late,
     }
     out = asked.out
     if asked.overwrite:
@@ -300,11 +279,12 @@ def run(asked: Evaluation) -> dict:
             if sequence.name in done:
                 continue
             folder = out / sequence.name
-            segment_sequence(sequence, asked.year, segmenter, folder, progress, run_id(**settings))
-            scored = len(sequence.masks) > 2  # else the first and the last are all there are
-            done[sequence.name] = (
-                score_sequence(sequence, folder, asked.year, asked.official) if scored else None
-            )
+            run = run_id(**settings)
+            segment_sequence(sequence, asked.year, segmenter, folder, progress, run, late)
+            done[sequence.name] = None
+            if len(sequence.masks) > 2:  # else the first and the last are all there are
+                scores = score_sequence(sequence, folder, asked.year, asked.official, late)
+                done[sequence.name] = scores
     results = results_of(sequences, done)
     write_results(out, settings, results)
     return results
@@ -318,6 +298,20 @@ def settings_of(asked: Evaluation) -> dict:
     for name in ("out", "device", "overwrite"):  # no matter for the masks
         del settings[name]
     return settings
+
+
+class FirstMask:
+    """The baseline without a network: every mask is the first one."""
+
+    def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
+        """Take the mask, uint8 (H, W); the frame is not looked at."""
+        self.mask = mask
+
+    def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """The first mask again, uint8 (H, W), with the objects that a later one gives."""
+        if mask is not None:
+            self.mask = np.where(mask > 0, mask, self.mask)
+        return self.mask
 
 
 def make_segmenter(asked: Evaluation) -> Segmenter:
@@ -352,8 +346,9 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
         if asked.out is not None:
             check_same_run(asked.out / "results.json", settings)
         results = score_masks(
-            asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official
-        )
+            asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official,
+            asked.late,
+        )  # fmt: skip
     else:
         results = run(asked)
     try:

@@ -173,6 +173,16 @@ def read_first_mask(path: Path | str) -> np.ndarray:
     return mask
 
 
+def read_later_mask(path: Path | str) -> np.ndarray:
+    """Read a mask of a frame after the first, uint8 (H, W) of ids; it may be empty.
+
+    Raises BadInput as read_mask does, and on values that cannot be ids.
+    """
+    mask = read_mask(path)
+    check_ids(mask, path)
+    return mask
+
+
 def is_one_soft_object(mask: np.ndarray) -> bool:
     """Whether a mask (H, W) shows one object on 0, with soft edges between the two."""
     if edge_levels(mask) < FEW_LEVELS:

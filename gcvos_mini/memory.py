@@ -206,6 +206,21 @@ class SpaceTime:
         self.values = v if self.values is None else torch.cat([self.values, v], dim=2)
         self.frames += 1
 
+    def remove(self, key: Tensor, value: Tensor) -> None:
+        """Delete a written frame, the newest of these keys and values. Shapes as in write.
+
+        Raises ValueError where there is none, or it is the only one.
+        """
+        size = key.shape[2] * key.shape[3]  # HW
+        for t in reversed(range(self.frames)):
+            here = slice(t * size, (t + 1) * size)
+            if self.frames > 1 and torch.equal(self.keys[:, :, here], flat(key)):
+                rest = [*range(here.start), *range(here.stop, self.keys.shape[2])]
+                self.keys, self.values = self.keys[:, :, rest], self.values[:, :, rest]
+                self.frames -= 1
+                return
+        raise ValueError(f"no such frame among {self.frames}: cannot take it out")
+
     def weights(self, query: Tensor) -> Tensor:
         """The weight of each stored position for each query position: (B, C_key, H, W) ->
         (B, THW, HW). Raises ValueError before the first write.

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import RUN_FIELD
+from gcvos_mini.memory import name_of
 from gcvos_mini.pictures import DECODER_ERRORS, FRAME_SUFFIXES, list_files
 
 
@@ -36,6 +38,26 @@ def source_state(source: Path | str) -> list:
     source = Path(source)
     files = list_files(source, FRAME_SUFFIXES) if source.is_dir() else [source]
     return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.exists()]
+
+
+def run_of_segmenter(
+    segmenter, source: Path | str, first_mask: np.ndarray, masks: Path | None = None
+) -> str:
+    """The run id of a segment.VideoSegmenter on a source: the same where all masks come out so.
+
+    first_mask: uint8 (H, W); masks: a folder of later ones.
+    """
+    weights = torch.cat([p.detach().flatten().cpu() for p in segmenter.model.parameters()])
+    return run_id(
+        source=source_state(source),
+        masks=source_state(masks) if masks else [],
+        first_mask=first_mask,
+        weights=weights.numpy(),
+        config=segmenter.model.config.stored(),
+        memory=name_of(segmenter.memory_choice),
+        write_every=segmenter.write_every,
+        height=segmenter.height,
+    )
 
 
 def run_of(mask: Path) -> str | None:

@@ -7,6 +7,7 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,6 +24,8 @@ DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.
 FOREIGN = {
     b"ftyphei": "HEIC",
     b"ftypmif1": "HEIC",
+    b"ftyphevc": "HEIC",  # a burst
+    b"ftypmsf1": "HEIC",
     b"ftypavif": "AVIF",
     b"%PDF": "PDF",
 }
@@ -47,8 +50,10 @@ def read_image(path: Path | str) -> Image.Image:
         raise BadInput(f"{path}: too large for this machine's memory; make it smaller") from None
     except Image.DecompressionBombError:
         limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
+        smaller = quote(str(path.with_name(f"{path.stem}-smaller{path.suffix}")))
         raise BadInput(
-            f"{path}: more than {limit}; make it smaller: convert {path.name} -resize 50% out.png"
+            f"{path}: more than {limit}; make it smaller: "
+            f"magick {quote(str(path))} -resize 50% {smaller}"
         ) from None
     except DECODER_ERRORS as error:
         raise BadInput(unreadable(path, error)) from None
@@ -68,9 +73,10 @@ def unreadable(path: Path, error: Exception) -> str:
         start = b""
     for mark, kind in FOREIGN.items():
         if mark in start:
+            converted = quote(str(path.with_name(f"{path.stem}-converted.jpg")))
             return (
                 f"{path}: is {kind}, whatever its name says; convert it first: "
-                f"magick {path.name} {path.stem}-converted.jpg"
+                f"magick {quote(str(path))} {converted}"
             )
     reason = " ".join(str(error).split())
     return f"{path}: cannot be read as an image ({reason}); copy it again"

@@ -9,6 +9,7 @@ Each object is segmented by itself, then a softmax over all objects' maps decide
 Command line: python -m gcvos_mini.segment --frames DIR|VIDEO --mask PNG --out DIR
 """
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,15 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gcvos_mini.cohorts import Cohorts
 from gcvos_mini.config import STRIDE
 from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
-from gcvos_mini.masks import object_ids, read_first_mask, write_mask
+from gcvos_mini.masks import object_ids, read_first_mask, read_later_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
 from gcvos_mini.network import Network, load_model, log_odds
-from gcvos_mini.outputs import claim, run_id, source_state
-from gcvos_mini.sources import video_frames
+from gcvos_mini.outputs import claim, run_of_segmenter
+from gcvos_mini.pictures import list_files
+from gcvos_mini.sources import check_fits, video_frames
 
 
 def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -87,8 +90,11 @@ class VideoSegmenter:
         self.write_every = write_every
         self.height = height
         self.device = next(model.parameters()).device
-        self.memory = make_memory(self.memory_choice, model.config)
+        self.memory = self._fresh()
         self.frames = 0
+
+    def _fresh(self):
+        return make_memory(self.memory_choice, self.model.config)
 
     @torch.inference_mode()
     def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
@@ -106,24 +112,86 @@ class VideoSegmenter:
         if not self.ids:
             raise BadInput("first mask has no object: paint at least one pixel with an id 1..254")
         self.shape = mask.shape
-        self.memory = make_memory(self.memory_choice, self.model.config)
+        self.memory = self._fresh()
         self.frames = 0
         objects = self._objects(mask)
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
         self._write(self._prepare(frame), self._resize(objects[None])[0])
 
     @torch.inference_mode()
-    def step(self, frame: np.ndarray) -> np.ndarray:
+    def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """The next frame, uint8 (H, W, 3) -> its mask, uint8 (H, W) of object ids.
 
-        Raises BadInput on a frame of another size, ValueError before `start`.
+        mask: uint8 (H, W), where something of this frame is known. Its ids become objects from here
+        on, or are corrected; objects that it does not show keep what is found. Raises BadInput on a
+        frame or mask of another size, ValueError before `start`.
         """
-        mask, image, soft = self._find(frame)
-        if self.frames % self.write_every == 0:
-            self._write(image, soft[1:])
+        labels, image, soft = self._find(frame)
+        objects = soft[1:]
+        if mask is not None:
+            labels, objects = self._with_given(mask, labels, objects)
+        self.last = image, labels, soft[1:]
+        if self.frames % self.write_every == 0 or mask is not None:
+            self._write(image, objects)
         else:
             self.frames += 1
-        return mask
+            self.written = False
+        return labels
+
+    @torch.inference_mode()
+    def correct(self, mask: np.ndarray) -> np.ndarray:
+        """The mask of the newest frame by hand, uint8 (H, W): as if `step` had been given it.
+
+        What was written of that frame is taken out again, which a mean of frames can do exactly
+        (GlobalContext.remove), and the right one is put in. Raises BadInput on a mask of another
+        size, on the first frame, and where the memory cannot take a frame out.
+        """
+        if self.frames < 2:
+            raise BadInput("the first frame has the mask it was given: start again with another")
+        if not hasattr(self._fresh(), "remove"):
+            name = name_of(self.memory_choice)
+            raise BadInput(f"memory {name}: cannot take a frame out; start again from this frame")
+        image, labels, soft = self.last
+        self._check_mask(mask)
+        if self.written:
+            self.memory.remove(self.key, self.value)
+        self.frames -= 1
+        if len(soft) < len(self.ids):  # of objects that entered with this very frame
+            new = self._objects(labels)[len(soft) :]
+            soft = torch.cat([soft, self._resize(new[None])[0]])
+        labels, objects = self._with_given(mask, labels, soft)
+        self.last = image, labels, objects
+        self._write(image, objects)
+        return labels
+
+    def _check_mask(self, mask):
+        if mask.shape != self.shape:
+            raise BadInput(
+                f"mask of frame {self.frames} is {mask.shape[1]}x{mask.shape[0]}, the frames are "
+                f"{self.shape[1]}x{self.shape[0]}: they must be the same size"
+            )
+
+    def _with_given(self, mask, labels, soft):
+        """The ids (H, W) found and the soft masks (O, h, w), with what a mask (H, W) says."""
+        self._check_mask(mask)
+        given = object_ids(mask)
+        claimed = np.isin(mask, given)
+        labels = np.where(np.isin(labels, given), 0, labels)
+        labels = np.where(claimed, mask, labels)  # (H, W)
+        new = [i for i in given if i not in self.ids]
+        if new:
+            if not isinstance(self.memory, Cohorts):
+                self.memory = Cohorts(self._fresh, self.memory, len(self.ids))
+            self.memory.enter(len(new))
+            self.ids = [*self.ids, *new]
+        hard = self._objects(labels)  # (O, H, W)
+        self.probabilities = torch.cat([1 - hard.sum(dim=0, keepdim=True), hard])
+        objects = self._resize(hard[None])[0]  # (O, h, w)
+        free = 1 - self._resize(torch.from_numpy(claimed).to(hard)[None, None])[0, 0]
+        for o, i in enumerate(self.ids):
+            if i not in given:
+                objects[o] = soft[o] * free
+        return labels, objects
 
     @torch.inference_mode()
     def find(self, frame: np.ndarray) -> np.ndarray:
@@ -182,19 +250,8 @@ class VideoSegmenter:
         """One more frame in the memory; `key` and `value` keep what was written last."""
         self.key, self.value = self._encode(image, objects)
         self.memory.write(self.key, self.value)
+        self.written = True
         self.frames += 1
-
-
-class FirstMask:
-    """The baseline without a network: every mask is the first one."""
-
-    def start(self, frame: np.ndarray, mask: np.ndarray) -> None:
-        """Take the mask, uint8 (H, W); the frame is not looked at."""
-        self.mask = mask
-
-    def step(self, frame: np.ndarray) -> np.ndarray:
-        """The first mask again, uint8 (H, W)."""
-        return self.mask
 
 
 def follow(
@@ -202,33 +259,37 @@ def follow(
     frames: Iterable[np.ndarray],
     first_mask: np.ndarray,
     source: Path | str | None = None,
+    told: Iterable[np.ndarray | None] = itertools.repeat(None),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Segment a video: yield (frame, mask) of each frame, the first with the mask that is given.
 
     Frames are uint8 (H, W, 3), masks uint8 (H, W) of ids. segmenter: a VideoSegmenter, or anything
-    with its start and step. A frame is read and segmented when its pair is asked for. Raises
-    BadInput as the segmenter does, with the name of the source in front where it is given.
+    with its start and step. told: for each frame its mask as far as it is known, or None; the first
+    is not looked at. A frame is read and segmented when its pair is asked for. Raises BadInput as
+    the segmenter does, with the name of the source in front where it is given.
     """
     mask = None
-    for frame in frames:
+    for frame, known in zip(frames, told):
         try:
             if mask is None:
                 segmenter.start(frame, first_mask)
                 mask = first_mask
             else:
-                mask = segmenter.step(frame)
+                mask = segmenter.step(frame) if known is None else segmenter.step(frame, known)
         except BadInput as error:
             raise BadInput(f"{source}: {error}" if source else str(error)) from error
         yield frame, mask
 
 
 def follow_source(
-    segmenter: Segmenter, source: Path | str, first_mask: np.ndarray
+    segmenter: Segmenter, source: Path | str, first_mask: np.ndarray, masks: Path | None = None
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """As `follow`, of a folder or a video file: yield (name, frame, mask) of each frame.
 
-    Raises BadInput as `video_frames` and `follow` do.
+    masks: a folder of PNGs named as the frames that they belong to, where more is known than the
+    first mask. Raises BadInput as `video_frames` and `follow` do.
     """
+    known = {path.stem: path for path in list_files(masks, (".png",))} if masks else {}
     names = []
 
     def frames():
@@ -236,22 +297,29 @@ def follow_source(
             names.append(name)
             yield frame
 
-    for frame, mask in follow(segmenter, frames(), first_mask, source):
+    def told():
+        while True:
+            path = known.get(names[-1])
+            yield None if path is None else read_later_mask(path)
+
+    for frame, mask in follow(segmenter, frames(), first_mask, source, told()):
         yield names.pop(), frame, mask  # one frame at a time is read, so one name is there
 
 
-def run_of_segmenter(segmenter: VideoSegmenter, source, first_mask: np.ndarray) -> str:
-    """The run id (outputs.py) of a segmenter on a source: the same where all masks come out so."""
-    weights = torch.cat([p.detach().flatten().cpu() for p in segmenter.model.parameters()])
-    return run_id(
-        source=source_state(source),
-        first_mask=first_mask,
-        weights=weights.numpy(),
-        config=segmenter.model.config.stored(),
-        memory=name_of(segmenter.memory_choice),
-        write_every=segmenter.write_every,
-        height=segmenter.height,
-    )
+def find_first_mask(frames: Path, mask: Path | None, masks: Path | None) -> Path:
+    """The first frame's mask file: `mask`, or the one of its name in the folder `masks`.
+
+    Raises BadInput where there is none.
+    """
+    if mask is not None:
+        return mask
+    if masks is None:
+        raise BadInput("--mask: missing; give the PNG of the first frame's objects")
+    name = next(video_frames(frames))[0]
+    path = Path(masks) / f"{name}.png"
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; the first frame needs a mask, or give --mask")
+    return path
 
 
 def load_segmenter(
@@ -277,8 +345,9 @@ def load_segmenter(
 
 def segment(
     frames: Path,
-    mask: Path,
     out: Path,
+    mask: Path | None = None,
+    masks: Path | None = None,
     checkpoint: str = "mini",
     memory: str | None = None,
     height: int | None = None,
@@ -292,8 +361,11 @@ def segment(
 
     Args:
         frames: folder of frames, or a video file.
-        mask: PNG with the object ids of the first frame.
         out: folder for the masks.
+        mask: PNG with the object ids of the first frame.
+        masks: folder of PNGs named as their frames, where more than the first is known: new ids
+            become objects from there on, known ones are corrected. The first frame's may be in it,
+            in place of --mask.
         checkpoint: a shipped network's name, or a safetensors file.
         memory: gc, stm, stm-linear, pam, or module:Class of your own; the one that the network was
             trained with if not given.
@@ -306,12 +378,14 @@ def segment(
     from tqdm import tqdm
 
     segmenter = load_segmenter(checkpoint, memory, height, device)
+    mask = find_first_mask(frames, mask, masks)
     first_mask = read_first_mask(mask)
-    run = run_of_segmenter(segmenter, frames, first_mask)
-    claim(out, [frames, mask], run, overwrite)
+    check_fits(frames, first_mask, mask)  # before --overwrite removes anything
+    run = run_of_segmenter(segmenter, frames, first_mask, masks)
+    claim(out, [frames, mask, *([masks] if masks else [])], run, overwrite)
     make_folder(out)
     count = 0
-    for name, _, labels in tqdm(follow_source(segmenter, frames, first_mask), unit="frame"):
+    for name, _, labels in tqdm(follow_source(segmenter, frames, first_mask, masks), unit="frame"):
         write_mask(out / f"{name}.png", labels, run)
         count += 1
     print(f"{count} masks in {out}")

@@ -7,17 +7,26 @@ square, and the stream that a player shows. How many frames a file says it has i
 whether it is whole shows in how its decoding ends.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import av
 import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from gcvos_mini.containers import ends_early
 from gcvos_mini.errors import BadInput
-from gcvos_mini.pictures import FRAME_SUFFIXES, list_files, list_in_time_order, read_frame
+from gcvos_mini.pictures import (
+    FRAME_SUFFIXES,
+    check_same_size,
+    list_files,
+    list_in_time_order,
+    read_frame,
+)
 
 RATE = 24.0  # frames a second, of sources that do not say
 av.logging.set_level(av.logging.PANIC)  # what is wrong is said in one line, here
@@ -48,6 +57,14 @@ def first_frame(source: Path | str) -> np.ndarray:
     return next(video_frames(source))[1]
 
 
+def check_fits(source: Path | str, mask: np.ndarray, mask_path: Path | str = "first mask") -> None:
+    """Raise BadInput where a source has no first frame, or it is of another size than a mask."""
+    source = Path(source)
+    frame = first_frame(source)
+    path = list_files(source, FRAME_SUFFIXES)[0] if source.is_dir() else source
+    check_same_size(frame, path, mask, mask_path)
+
+
 def length_and_rate(source: Path | str) -> tuple[int | None, float]:
     """(frames, frames a second) as the source says; None frames where it does not.
 
@@ -72,6 +89,7 @@ def shown_stream(container, path):
         stream
         for stream in container.streams.video
         if not stream.disposition & av.stream.Disposition.attached_pic
+        and stream.codec_context is not None  # of a codec that is known
     ]
     if not streams:
         raise BadInput(f"{path}: no video in it; give a video file or a folder of frames")
@@ -98,35 +116,59 @@ def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
     """Frames of one stream; BadInput at its end where it was damaged, or held no frame."""
     count, problems = 0, []
     shape = float(stream.sample_aspect_ratio or 1)  # of a pixel, width over height
-    packets = container.demux(stream)
-    while True:
+    shape = shape if 0.1 < shape < 10 else 1.0  # a damaged header says anything
+    for packet, sound in packets_of(path, container, stream):
+        if packet is not None and packet.is_corrupt:
+            problems.append(f"damaged after frame {count - 1}")
         try:
-            packet = next(packets, None)
-            if packet is None:
-                break
-            if packet.is_corrupt:
-                problems.append(f"cut off after frame {count}")
-            frames = packet.decode()
+            frames = stream.codec_context.decode(packet)
         except av.FFmpegError:
-            problems.append(f"damaged after frame {count}")
-            if packet is None:
-                break
+            problems.append(f"damaged after frame {count - 1}")
             continue
         for frame in frames:
+            if sound < math.inf and (frame.pts is None or frame.pts >= sound):
+                break
             if frame.is_corrupt:
                 problems.append(f"frame {count} is damaged")
             yield upright(frame, shape)
             count += 1
-    if count == 0:
+        if packet is None and sound < math.inf:
+            problems.append(f"cut off after frame {count - 1}" if count else "cut off at once")
+    if count == 0 and not problems:
         codec = stream.codec_context.name
+        converted = quote(str(path.with_name(f"{path.stem}-h264.mp4")))
         raise BadInput(
             f"{path}: not one frame can be decoded ({codec}); convert it first: "
-            f"ffmpeg -i {path.name} -c:v libx264 {path.stem}-h264.mp4"
+            f"ffmpeg -i {quote(str(path))} -c:v libx264 {converted}"
         )
     if problems:
         raise BadInput(
             f"{path}: {problems[0]}; {count} frames could be read, the masks of those are kept"
         )
+
+
+def packets_of(path, container, stream):
+    """Yield (packet, time) of a stream, None as the last one: frames before the time are sound.
+
+    Where the file breaks off, its last packet is left out, which may be half there, and so are all
+    frames that follow something that was lost. A missing packet is decoded later, so it is shown
+    later, than the time at which the last one was to be decoded.
+    """
+    last, broken = None, ends_early(path)
+    try:
+        for packet in container.demux(stream):
+            if packet.size:  # the empty ones ask for what the decoder still holds
+                if last is not None:
+                    yield last, math.inf
+                last = packet
+    except av.FFmpegError:
+        broken = True
+    if last is not None and (broken or last.is_corrupt):
+        yield None, -math.inf if last.dts is None else last.dts
+        return
+    if last is not None:
+        yield last, math.inf
+    yield None, -math.inf if broken else math.inf
 
 
 def decode_animation(path) -> Iterator[np.ndarray]:
@@ -161,7 +203,7 @@ def upright(frame, shape: float) -> np.ndarray:
     """
     picture = frame.to_ndarray(format="rgb24")
     width = round(picture.shape[1] * shape)
-    if shape > 0 and width != picture.shape[1]:
+    if width != picture.shape[1]:
         picture = cv2.resize(picture, (width, picture.shape[0]), interpolation=cv2.INTER_AREA)
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":

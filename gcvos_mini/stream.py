@@ -21,10 +21,10 @@ from torch import Tensor
 
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.masks import write_mask
-from gcvos_mini.outputs import claim, free_name
+from gcvos_mini.outputs import claim, free_name, run_of_segmenter
 from gcvos_mini.pictures import FRAME_SUFFIXES
-from gcvos_mini.segment import VideoSegmenter, follow_source, run_of_segmenter
-from gcvos_mini.sources import RATE, length_and_rate
+from gcvos_mini.segment import VideoSegmenter, follow_source
+from gcvos_mini.sources import RATE, check_fits, length_and_rate
 
 # Two frames in a row of one scene are at most 0.15 apart (`colour_distance`) in the embedded clips,
 # and 0.23 in 41 sequences of DAVIS, which have no cut; two scenes at least 0.36, and 0.29.
@@ -165,6 +165,7 @@ def stream(
     Raises BadInput, with the source's name, on a first mask that does not fit or a frame of another
     size, and before anything is written where the folder holds anything else (outputs.py).
     """
+    check_fits(source, first_mask)  # before `overwrite` removes anything
     run = run_of_segmenter(segmenter, source, first_mask)
     if folder is not None:
         claim(Path(folder), [Path(source)], run, overwrite)

@@ -6,13 +6,14 @@ stream.py does the work; here it is drawn, and given buttons.
 """
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from gcvos_mini.errors import BadInput
-from gcvos_mini.masks import read_mask
-from gcvos_mini.outputs import free_name
+from gcvos_mini.masks import read_mask, write_mask
+from gcvos_mini.outputs import free_name, run_of_segmenter
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.show import render
 from gcvos_mini.show.explore import Runner
@@ -53,8 +54,9 @@ class VideoRunner(Runner):
     ):
         self.source, self.folder = Path(source), Path(folder)
         self.length, self.rate = length_and_rate(source)
-        segmenter = VideoSegmenter(network, memory, height=height)
-        self.make = lambda: stream(segmenter, source, first_mask, folder, overwrite)
+        self.segmenter = VideoSegmenter(network, memory, height=height)
+        self.run_id = run_of_segmenter(self.segmenter, source, first_mask)
+        self.make = lambda: stream(self.segmenter, source, first_mask, folder, overwrite)
         super().__init__(self.length or 1)
         self.video = widgets.Button(description="save video", icon="film")
         self.gif = widgets.Button(description="save GIF", icon="image")
@@ -85,14 +87,29 @@ class VideoRunner(Runner):
             return False
         self.last = step
         self.notices += step.notices
+        self.show()
+        return True
+
+    def correct(self, mask):
+        """The newest frame's mask by hand, uint8 (H, W) of ids: "run" goes on from it.
+
+        Raises BadInput as VideoSegmenter.correct does.
+        """
+        labels = self.segmenter.correct(mask)
+        write_mask(self.folder / f"{self.last.name}.png", labels, self.run_id)
+        self.last = replace(self.last, mask=labels)
+        self.notices.append(f"frame {self.last.index}: corrected by hand")
+        self.show()
+
+    def show(self):
+        """Draw the newest frame, and say what there is to say."""
+        step, done = self.last, self.last.index + 1
         self.image.value = render.to_jpeg(canvas_picture(fitted(step.frame), step.mask))
-        done = step.index + 1
         self.progress.max = max(self.progress.max, done)  # a source may not say its length
         self.progress.value = done
         total = f" of {self.length}" if self.length else ""
         self.label.value = f"frame {step.index}, {done}{total} done"
         self.said.value = "<br>".join(self.notices)
-        return True
 
     def save_video(self, button=None):
         """Write what is segmented so far as an MP4 file beside the masks' folder; its path."""

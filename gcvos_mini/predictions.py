@@ -1,0 +1,67 @@
+"""Masks that are to be scored: read beside the truth, and what cannot have been meant is said."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gcvos_mini.davis import Sequence
+from gcvos_mini.errors import BadInput
+from gcvos_mini.masks import object_ids, one_object, read_mask, read_sequence_mask
+from gcvos_mini.pictures import check_same_size
+
+
+def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
+    """Raise BadInput naming the first prediction of a scored frame that is not there."""
+    folder = Path(masks_dir) / sequence.name
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
+    for frame in list(sequence.masks)[1:-1]:
+        if not (folder / f"{frame}.png").is_file():
+            truth = sequence.masks[frame]
+            raise BadInput(
+                f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be"
+            )
+
+
+def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction and truth of one frame, uint8 (H, W) each.
+
+    Raises BadInput where their sizes differ, or the prediction holds no id but 255, or in 2016 more
+    than two levels.
+    """
+    prediction = read_mask(prediction_path)
+    if int(year) == 2016:
+        levels = len(np.unique(prediction))
+        if levels > 2:
+            raise BadInput(
+                f"{prediction_path}: has {levels} levels, year 2016 has one object: threshold it "
+                "first, or give --year 2017 where they are ids"
+            )
+        prediction = one_object(prediction)
+    truth = read_sequence_mask(truth_path, year)
+    check_same_size(prediction, prediction_path, truth, truth_path)
+    if prediction.any() and not object_ids(prediction):
+        raise BadInput(f"{prediction_path}: holds no id but 255; write the ids 1, 2, 3, ...")
+    return prediction, truth
+
+
+def say_what_is_strange(folder: Path, strange: list[int], ids: list[int], j: np.ndarray) -> None:
+    """A line on stderr where predictions cannot be what was meant to be scored.
+
+    strange: ids that the first mask does not have; j: (T, O), J of the objects. Raises BadInput
+    where no id of the first mask is ever hit, but others are there: grey levels, say.
+    """
+    if strange and not j.any():
+        raise BadInput(
+            f"{folder}: its masks hold the ids {strange[:8]}, the first mask has {ids}, and no "
+            "object is ever hit; write the ids of the first mask"
+        )
+    if strange:
+        print(
+            f"note: {folder}: ids {strange[:8]} are not in the first mask, which has {ids}; they "
+            "are not scored",
+            file=sys.stderr,
+        )
+    if (j == 1).all():
+        print(f"note: {folder}: every mask equals the truth; is it the truth?", file=sys.stderr)
