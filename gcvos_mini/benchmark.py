@@ -177,8 +177,7 @@ def benchmark_segment(
         device: cuda, mps or cpu; the best there is if not given.
     """
     at_least(2, frames=frames)
-    if height is not None:
-        at_least(STRIDE, height=height)
+    at_least(STRIDE, height=height)
     check_memories(memory)
     on = pick_device(device)
     network = load_model(checkpoint, device=on)
@@ -227,6 +226,7 @@ def benchmark_keys(
             the frames' where that is less.
         device: cuda, mps or cpu; the best there is if not given.
     """
+    at_least(STRIDE, height=height)
     network = load_model(checkpoint, device=pick_device(device))
     sequences = load_split(data, year, split)
     names, scores = [], []

@@ -18,7 +18,7 @@ from gcvos_mini.complexity import MIB
 from gcvos_mini.config import MINI, Config
 from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
-from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
+from gcvos_mini.errors import LARGEST_SEED, BadInput, at_least, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks, segment_split
 from gcvos_mini.memory import make_memory
 from gcvos_mini.network import load_model
@@ -140,7 +140,7 @@ def compare(
     """
     at_least(1, steps=steps)
     for seed in seeds:
-        at_least(0, seeds=seed)
+        at_least(0, LARGEST_SEED, seeds=seed)
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise BadInput(f"--variants {unknown[0]}: choose from {', '.join(VARIANTS)}")

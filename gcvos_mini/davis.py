@@ -147,7 +147,11 @@ def read_split(file: Path) -> list[str]:
         raise BadInput(f"{file}: not UTF-8 text; save it so, with one name per line") from None
     except OSError as error:
         raise BadInput(f"{file}: cannot be read ({error.strerror}); check it") from None
-    names = [sequence_name(line.strip(), file) for line in lines if line.strip()]
+    names = [
+        sequence_name(line.strip(), f"{file}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not names:
         raise BadInput(f"{file}: names no sequence; write one sequence name per line")
     return list(dict.fromkeys(names))
@@ -163,23 +167,29 @@ def check_names(names: list[str], file: Path, folder: Path) -> None:
         number = next(
             n
             for n, line in enumerate(lines, 1)
-            if line.strip() and sequence_name(line.strip(), file) == name
+            if line.strip() and sequence_name(line.strip(), str(file)) == name
         )
-        meant = difflib.get_close_matches(name.strip("\"'#, ").lower(), map(str.lower, there), 1)
-        meant = [known for known in there if known.lower() in meant]
-        advice = f"is {meant[0]} meant?" if meant else "write one sequence name per line, only that"
+        known = {name.lower(): name for name in there}
+        bare = [part.strip("\"'- ").lower() for part in (name, *re.split("[#,]", name))]
+        meant = [m for part in bare for m in difflib.get_close_matches(part, known, 1)]
+        advice = "write one sequence name per line, only that"
+        if meant:
+            advice = f"is {known[meant[0]]} meant?"
         raise BadInput(f"{file}, line {number}: no sequence {ascii(name)} in {folder}; {advice}")
 
 
-def sequence_name(line: str, file: Path) -> str:
-    """The sequence that a line names. Raises BadInput on what could lead out of the data set."""
+def sequence_name(line: str, place: str) -> str:
+    """The sequence that a line names. Raises BadInput on what could lead out of the data set.
+
+    place: which line it is, for the message.
+    """
     # "/JPEGImages/480p/bear/00000.jpg /Annotations/..." names one frame: its folder is the sequence
     original = re.match(r"/?JPEGImages/[^/]+/([^/]+)/", line)
     name = original[1] if original else line
     is_path = "/" in name or "\\" in name or name in (".", "..")
     if is_path or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
         shown = ascii(name[:40])
-        raise BadInput(f"{file}: {shown} is no sequence name; write one sequence name per line")
+        raise BadInput(f"{place}: {shown} is no sequence name; write one sequence name per line")
     return name
 
 

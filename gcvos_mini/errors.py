@@ -1,5 +1,6 @@
 """Bad input ends in one clear line and exit status 2, never in a traceback; files appear whole."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -54,12 +55,24 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         ) from error
 
 
-def at_least(minimum: float, **flags: float | None) -> None:
-    """Raise BadInput, naming the flag, where a number is below the minimum, or is none (NaN).
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def at_least(minimum: float, /, most: float = math.inf, **flags: float | None) -> None:
+    """Raise BadInput, naming the flag, where a number is out of range, or is none (NaN).
 
     None, where a flag was not given, passes.
     """
     for flag, value in flags.items():
+        name = flag.replace("_", "-")
         if value is not None and not value >= minimum:
-            name = flag.replace("_", "-")
             raise BadInput(f"--{name} {value}: too small; give at least {minimum}")
+        if value is not None and value > most:
+            raise BadInput(f"--{name} {value}: too large; give at most {most}")
+
+
+def above_zero(**flags: float | None) -> None:
+    """Raise BadInput as `at_least` does, on 0 too."""
+    for flag, value in flags.items():
+        if value is not None and not value > 0:
+            raise BadInput(f"--{flag.replace('_', '-')} {value}: too small; give more than 0")

@@ -23,8 +23,9 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from gcvos_mini.config import STRIDE
 from gcvos_mini.davis import Sequence, find_resolution, first_seen, load_split, read_start
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.masks import (
     VOID,
     check_has_object,
@@ -339,11 +340,13 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
         raise BadInput(
             "give --masks DIR to score masks, or --checkpoint NAME --out DIR to make them"
         )
+    at_least(STRIDE, height=asked.height)
     if asked.checkpoint is not None and asked.out is None:
         raise BadInput("--out: missing; --checkpoint needs a folder to write the masks to")
     if asked.masks is not None:
         settings = settings_of(asked)
         if asked.out is not None:
+            check_apart(asked.out, [asked.data / "JPEGImages", asked.data / "Annotations"])
             check_same_run(asked.out / "results.json", settings)
         results = score_masks(
             asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official,

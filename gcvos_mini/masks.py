@@ -21,7 +21,8 @@ VOID = 255  # year 2017: pixels that belong to nobody
 MOST_OBJECTS = 64  # in one video; each has a memory and a decoder pass of its own
 MANY_OBJECTS = 12  # from which a word is said on time and memory
 FEW_LEVELS = 3  # levels found only between brighter and darker ones, from which edges are soft
-SPECKLED = 0.5  # share of the object pixels that lie in no 3x3 area of one id: dithering
+FAINT = 8  # levels below it are a wide smooth edge's last traces on the background
+SPECKLED = 0.5  # share of the object pixels that are mixed with other ids: dithering
 RUN_FIELD = "gcvos_mini run"  # of a PNG's text: which run made it
 REPAIR = "python data_scripts/check_dataset.py DIR --fix-masks mends a data set's masks"
 
@@ -97,7 +98,8 @@ def palette_ids(image: Image.Image, path: Path | str) -> np.ndarray:
 
 
 def check_ids(mask: np.ndarray, path: Path | str) -> None:
-    """Raise BadInput where the values of a mask (H, W) cannot be ids: soft edges, dithering."""
+    """Raise BadInput where the values of a mask (H, W) cannot be ids: soft edges, dithering, or more
+    than MOST_OBJECTS."""
     levels = edge_levels(mask)
     if levels >= FEW_LEVELS:
         raise BadInput(
@@ -108,6 +110,12 @@ def check_ids(mask: np.ndarray, path: Path | str) -> None:
         raise BadInput(
             f"{path}: its colours are mixed dot by dot (dithering); save it again without, as ids "
             "0, 1, 2, ..."
+        )
+    ids = object_ids(mask)
+    if len(ids) > MOST_OBJECTS:
+        raise BadInput(
+            f"{path}: {len(ids)} objects, at most {MOST_OBJECTS} are followed at once; if they are "
+            "not meant, save the mask as ids 0, 1, 2, ..., else split it in several masks"
         )
 
 
@@ -127,13 +135,16 @@ def areas(labels: np.ndarray, value: int) -> np.ndarray:
 
 
 def is_speckled(labels: np.ndarray) -> bool:
-    """Whether several ids of (H, W) are mixed dot by dot, so that most of their pixels are in no
-    area of one id."""
-    ids = object_ids(labels)
-    if not 1 < len(ids) <= MOST_OBJECTS:
-        return False
-    whole = sum(int(areas(labels, i).sum()) for i in ids)
-    return whole < (1 - SPECKLED) * np.isin(labels, ids).sum()
+    """Whether several ids of (H, W) are mixed dot by dot: most of their pixels lie beside another
+    id, and in no 3x3 pixels of one."""
+    square = np.ones((3, 3), np.uint8)
+    objects = np.isin(labels, object_ids(labels))
+    least = cv2.erode(np.where(objects, labels, np.uint8(VOID)), square)  # id about a pixel
+    most = cv2.dilate(np.where(objects, labels, np.uint8(0)), square)
+    flat = cv2.erode(labels, square) == cv2.dilate(labels, square)
+    whole = cv2.dilate(flat.astype(np.uint8), square) == 1
+    mixed = objects & (least < most) & ~whole
+    return bool(mixed.sum() > SPECKLED * objects.sum())
 
 
 def one_object(mask: np.ndarray) -> np.ndarray:
@@ -180,6 +191,9 @@ def read_later_mask(path: Path | str) -> np.ndarray:
     """
     mask = read_mask(path)
     check_ids(mask, path)
+    if mask.any() and not object_ids(mask):
+        raise BadInput(f"{path}: holds no id but 255, void; write the objects as ids 1, 2, 3, ...")
+    say_what_to_expect(mask, path)
     return mask
 
 
@@ -187,22 +201,13 @@ def is_one_soft_object(mask: np.ndarray) -> bool:
     """Whether a mask (H, W) shows one object on 0, with soft edges between the two."""
     if edge_levels(mask) < FEW_LEVELS:
         return False
-    solid = [v for v in np.unique(mask) if areas(mask, v).any()]
-    bright = [v for v in solid if v > mask.max() / 2]
-    return mask.max() in solid and len(bright) == 1 and min(solid) == 0
+    solid = [int(v) for v in np.unique(mask) if areas(mask, v).any()]
+    return solid[:1] == [0] and [v for v in solid if v >= FAINT] == [mask.max()]
 
 
 def say_what_to_expect(mask: np.ndarray, path: Path | str) -> None:
-    """A line on stderr where pixels of a first mask (H, W) are left out, or objects are many.
-
-    Raises BadInput on more than MOST_OBJECTS.
-    """
+    """A line on stderr where pixels of a first mask (H, W) are left out, or objects are many."""
     ids, void = object_ids(mask), int((mask == VOID).sum())
-    if len(ids) > MOST_OBJECTS:
-        raise BadInput(
-            f"{path}: {len(ids)} objects, at most {MOST_OBJECTS} are followed at once; if they are "
-            "not meant, save the mask as ids 0, 1, 2, ..., else split it in several masks"
-        )
     if void and ids:
         print(
             f"note: {path}: {void:,} pixels are 255 (void) beside ids {ids}: they belong to "

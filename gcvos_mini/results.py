@@ -111,13 +111,16 @@ def start_over(out: Path, sequences: list[Sequence]) -> None:
 
     Raises BadInput where a mask or results.json is of anything else; then nothing is removed.
     """
-    masks = [mask for s in sequences for mask in sorted((out / s.name).glob("*"))]
+    results = out / "results.json"
+    earlier = read_settings(results).get("frames", {}) if results.is_file() else {}
+    names = [Path(name).name for name in earlier] + [s.name for s in sequences]
+    folders = [out / name for name in dict.fromkeys(names) if (out / name).is_dir()]
+    masks = [mask for folder in folders for mask in sorted(folder.iterdir())]
     foreign = [mask for mask in masks if run_of(mask) is None]
     if foreign:
         raise BadInput(f"{foreign[0]}: was not made by this program; choose another --out")
-    results = out / "results.json"
-    if results.is_file():
-        read_settings(results)
-        results.unlink()
+    results.unlink(missing_ok=True)
     for mask in masks:
         mask.unlink()
+    for folder in folders:
+        folder.rmdir()

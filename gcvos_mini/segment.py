@@ -298,6 +298,7 @@ def follow_source(
             yield frame
 
     def told():
+        yield None  # the first frame's mask is given, and read as a first one
         while True:
             path = known.get(names[-1])
             yield None if path is None else read_later_mask(path)
@@ -344,6 +345,7 @@ def load_segmenter(
 
 
 def segment(
+    *,
     frames: Path,
     out: Path,
     mask: Path | None = None,

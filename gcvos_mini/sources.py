@@ -21,6 +21,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from gcvos_mini.containers import ends_early
 from gcvos_mini.errors import BadInput
 from gcvos_mini.pictures import (
+    DECODER_ERRORS,
     FRAME_SUFFIXES,
     check_same_size,
     list_files,
@@ -29,6 +30,7 @@ from gcvos_mini.pictures import (
 )
 
 RATE = 24.0  # frames a second, of sources that do not say
+OPEN_ERRORS = (av.FFmpegError, OSError, ValueError)  # of av.open; OSError on an empty file
 av.logging.set_level(av.logging.PANIC)  # what is wrong is said in one line, here
 
 
@@ -73,13 +75,17 @@ def length_and_rate(source: Path | str) -> tuple[int | None, float]:
     source = Path(source)
     if source.is_dir():
         return len(list_files(source, FRAME_SUFFIXES)), RATE
+    if not source.is_file():
+        raise BadInput(f"{source}: no such folder or video file")
     with source.open("rb") as file:
         try:
             with av.open(file) as container:
                 stream = shown_stream(container, source)
                 rate = float(stream.average_rate or 0)
                 return stream.frames or None, rate if 0 < rate < 1000 else RATE
-        except av.FFmpegError:
+        except BadInput:  # a ValueError too
+            raise
+        except OPEN_ERRORS:
             return None, RATE
 
 
@@ -91,6 +97,8 @@ def shown_stream(container, path):
         if not stream.disposition & av.stream.Disposition.attached_pic
         and stream.codec_context is not None  # of a codec that is known
     ]
+    if not streams and any(stream.codec_context is None for stream in container.streams.video):
+        raise BadInput(f"{path}: a codec that FFmpeg does not know; convert it to H.264 where made")
     if not streams:
         raise BadInput(f"{path}: no video in it; give a video file or a folder of frames")
     return max(streams, key=lambda stream: (stream.width or 0) * (stream.height or 0))
@@ -101,7 +109,7 @@ def decode(path: Path) -> Iterator[np.ndarray]:
     with path.open("rb") as file:  # not by its name, which FFmpeg may take for a URL or a pattern
         try:
             container = av.open(file)
-        except (av.FFmpegError, ValueError):
+        except OPEN_ERRORS:
             container = None
         if container is not None:
             with container:
@@ -178,9 +186,12 @@ def decode_animation(path) -> Iterator[np.ndarray]:
             for frame in ImageSequence.Iterator(image):
                 yield np.array(frame.convert("RGB"))
     except UnidentifiedImageError:
+        if ends_early(path):
+            raise BadInput(f"{path}: cut off, nothing in it can be read; copy it again") from None
         raise BadInput(f"{path}: not a video; give a video file or a folder of frames") from None
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error}); copy it again") from None
+    except DECODER_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: cannot be read to its end ({reason}); copy it again") from None
 
 
 # how (x, y) of the picture shown come from x and y as stored, rounded, -> rows and columns

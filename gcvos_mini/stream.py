@@ -172,6 +172,7 @@ def stream(
     watch = None
     for index, (name, frame, mask) in enumerate(follow_source(segmenter, source, first_mask)):
         watch = watch or Watch(segmenter.ids)
+        watch.ids = segmenter.ids  # more, where a mask in between brought some
         if folder is not None:
             write_mask(Path(folder) / f"{name}.png", mask, run)
         notices = watch.look(index, frame, mask, segmenter.probabilities)

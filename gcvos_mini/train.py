@@ -31,7 +31,7 @@ from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS, Config, Stage
 from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
-from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
+from gcvos_mini.errors import LARGEST_SEED, BadInput, above_zero, at_least, exit_on_bad_input
 from gcvos_mini.logbook import Logbook, Progress, load_state
 from gcvos_mini.losses import batch_J, clip_loss, in_first_frame
 from gcvos_mini.matching_start import start_heads
@@ -282,9 +282,9 @@ def train(
         settings = replace(
             settings, learning_rate=learning_rate, backbone_learning_rate=learning_rate
         )
-    at_least(
-        0, learning_rate=learning_rate, minutes=run.minutes, workers=run.workers, seed=run.seed
-    )
+    above_zero(learning_rate=learning_rate, minutes=run.minutes)
+    at_least(0, workers=run.workers)
+    at_least(0, LARGEST_SEED, seed=run.seed)
     at_least(1, clips=run.clips)
     if run.device not in (None, "cuda", "mps", "cpu"):
         raise BadInput(

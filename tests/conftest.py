@@ -63,7 +63,15 @@ def lab(chromium, tmp_path_factory):
     lab.close()
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "bad_input: each case is one input that must be refused")
+
+
 def pytest_terminal_summary(terminalreporter, config):
+    passed = terminalreporter.stats.get("passed", [])
+    refused = sum("bad_input" in report.keywords for report in passed)
+    if refused:
+        terminalreporter.write_line(f"bad inputs: {refused} tried, each refused or without harm")
     skipped = terminalreporter.stats.get("skipped", [])
     without = [report for report in skipped if "test_browser_" in report.nodeid]
     if BROWSER in config.stash:

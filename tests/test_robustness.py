@@ -262,6 +262,7 @@ ENTRIES = {
 }
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("kind", ENTRIES)
 @pytest.mark.parametrize("name, seed", DAMAGES)
 def test_damaged_picture(data, tmp_path, kind, name, seed):
@@ -288,6 +289,7 @@ def clips(data):
     return TrainingClips(stage, [data], 30)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("name, seed", DAMAGES)
 def test_damaged_training_mask(data, clips, name, seed):
     path = data / "Annotations/480p/bear/00003.png"
@@ -306,6 +308,7 @@ def test_damage_seen_by_a_worker_is_one_line(data, clips):
     assert message.startswith(str(path))
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("name", ["text", "huge JPEG", "animated GIF", "one pixel", "directory"])
 @pytest.mark.parametrize(
     "file", ["JPEGImages/480p/bear/00002.jpg", "Annotations/480p/bear/00000.png"]
@@ -315,23 +318,25 @@ def test_segment_command(data, model, tmp_path, monkeypatch, file, name):
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
     named = frames if name == "one pixel" else data / file  # sizes that differ: of the source
     with Damaged(data / file, name, 0):
-        assert refusal(lambda: segment.segment(frames, mask, tmp_path / "out"), named)
+        assert refusal(lambda: segment.segment(frames, tmp_path / "out", mask), named)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("height", [-5, 0, 15])
 def test_segment_command_refuses_heights(data, tmp_path, height):
     with pytest.raises(BadInput, match=f"--height {height}: too small"):
-        segment.segment(data, data / "x.png", tmp_path / "out", height=height)
+        segment.segment(data, tmp_path / "out", data / "x.png", height=height)
     assert not (tmp_path / "out").exists()
 
 
 def test_segment_command_refuses_a_file_as_out(data, model, monkeypatch):
     monkeypatch.setattr(segment, "load_model", lambda name, device: model)
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
-    for out in (mask, mask / "below"):
-        assert "cannot be made a folder" in refusal(lambda: segment.segment(frames, mask, out), out)  # noqa: B023
+    for out, said in [(mask, "which is read from"), (mask / "below", "cannot be made a folder")]:
+        assert said in refusal(lambda: segment.segment(frames, out, mask), out)  # noqa: B023
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("blocked", ["out/bear", "out/bear/00003.png"])
 def test_masks_that_cannot_be_written(tmp_path, blocked):
     """A file where a sequence's folder should be, a folder where a mask should be."""
@@ -369,6 +374,7 @@ SPLITS = {
 } | {f"the path {line}": f"ant\n{line}\n".encode() for line in OUTSIDE}
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("content", SPLITS.values(), ids=SPLITS)
 def test_bad_split(data, tmp_path, content):
     """Refused by name before anything is read or written elsewhere."""
@@ -424,7 +430,10 @@ def test_names(data, tmp_path, name):
 def test_any_size_and_ids(tmp_path_factory, height, width, length, ids, year, seed):
     """A copied first mask scores what its objects' overlap is, and no size breaks anything."""
     root, rng = tmp_path_factory.mktemp("any"), np.random.default_rng(seed)
-    masks = rng.choice(np.array(ids, np.uint8), (length, height, width))
+    cells = rng.choice(np.array(ids, np.uint8), (length, height, width))
+    # of 3x3 pixels or more, where there is room: smaller dots are taken for dithering
+    rows, columns = (np.minimum(np.arange(n) // 3, max(0, n // 3 - 1)) for n in (height, width))
+    masks = cells[:, rows][:, :, columns]
     frames = np.zeros((*masks.shape, 3), np.uint8)
     write_davis(root, {"ant": (frames, list(masks))}, year=year, suffix=".png")
     if year == 2016:
@@ -433,7 +442,8 @@ def test_any_size_and_ids(tmp_path_factory, height, width, length, ids, year, se
     try:
         results = run(Evaluation(data=root, year=year, checkpoint="first-mask", out=root / "out"))
     except BadInput as error:
-        assert not objects and "first mask" in str(error)
+        narrow = min(height, width) < 3 and "dithering" in str(error)
+        assert narrow or (not objects and "first mask" in str(error))
         return
     assert objects
     if length < 3:
@@ -528,6 +538,7 @@ def refuse_weights(tmp_path, content):
     return message
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("lie", HEADERS.values(), ids=HEADERS)
 def test_lying_header(weights, tmp_path, lie):
     header = json.loads(json.dumps(weights[0]))
@@ -535,6 +546,7 @@ def test_lying_header(weights, tmp_path, lie):
     refuse_weights(tmp_path, pack(header, weights[1]))
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     "name, value",
     [("first_share", 1.5), ("height", 0), ("memory", None), ("normalization", "max")],
@@ -564,6 +576,7 @@ BYTES = {
 }
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("damage", BYTES.values(), ids=BYTES)
 def test_damaged_weights(weights, tmp_path, damage):
     refuse_weights(tmp_path, damage(pack(*weights)))
@@ -583,6 +596,7 @@ TENSORS = {
 }
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("change", TENSORS.values(), ids=TENSORS)
 def test_other_tensors(model, change):
     tensors = model.state_dict()
@@ -619,6 +633,7 @@ class Harmful:
         return os.mkdir, (self.path,)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     "save", [torch.save, lambda thing, path: path.write_bytes(pickle.dumps(thing))]
 )
@@ -632,6 +647,7 @@ def test_pickle_is_not_opened(tmp_path, save):
     assert trap.exists()  # or the trap does not work and this test shows nothing
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize("make", [directory, link_to_itself, link_to_nothing])
 def test_weights_that_are_no_file(tmp_path, make):
     path = Path(tmp_path / "bad.safetensors")

@@ -15,11 +15,11 @@ from PIL import Image
 
 from gcvos_mini.config import SMOKE
 from gcvos_mini.errors import BadInput
+from gcvos_mini.evaluate import FirstMask
 from gcvos_mini.masks import PALETTE, read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.network import save_model
 from gcvos_mini.segment import (
-    FirstMask,
     VideoSegmenter,
     follow,
     follow_source,
@@ -377,7 +377,7 @@ def damage(files, how):
     ("how", "named", "reason"),
     [
         ("frame of another size", f"{FRAMES}: ", "frame 2 is 40x30, the first was 101x77"),
-        ("mask of another size", f"{FRAMES}: ", "first mask is 101x76, first frame is 101x77"),
+        ("mask of another size", MASK, "00000.jpg is 101x77 but "),
         ("empty mask", MASK, "first mask is empty"),
         ("no frames", FRAMES, "no .jpg or .png frames"),
     ],
@@ -395,7 +395,7 @@ def test_bad_files_end_in_one_line(files, checkpoint, command, how, named, reaso
     ("changes", "reason"),
     [
         ({"frames": "nowhere"}, "nowhere: no such folder or video file"),
-        ({"frames": "first.txt"}, "first.txt: OpenCV reads no frame"),
+        ({"frames": "first.txt"}, "first.txt: not a video; give a video file or a folder"),
         ({"mask": "nomask.png"}, "nomask.png: no such file"),
     ],
 )

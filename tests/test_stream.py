@@ -48,7 +48,7 @@ def test_a_step_is_on_the_disk_when_it_is_yielded(model, clip, tmp_path):
 def test_masks_do_not_replace_the_frames(model, clip):
     folder, first = clip
     before = [(folder / name).read_bytes() for name in numbers(folder)]
-    with pytest.raises(BadInput, match="holds the frames"):
+    with pytest.raises(BadInput, match="clip: is .*read from; nothing was written"):
         next(stream.stream(VideoSegmenter(model), folder, first, folder.parent / "." / "clip"))
     assert before == [(folder / name).read_bytes() for name in numbers(folder)]
 
@@ -56,7 +56,7 @@ def test_masks_do_not_replace_the_frames(model, clip):
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (np.ones((LINES, 84), np.uint8), "clip: first mask is 84x48, first frame is 85x48"),
+        (np.ones((LINES, 84), np.uint8), "clip/00000.png is 85x48 but first mask is 84x48"),
         (np.zeros((LINES, 85), np.uint8), "clip: first mask has no object"),
     ],
 )
@@ -72,7 +72,7 @@ def test_an_unreadable_video(model, tmp_path, content):
     path.write_bytes(content)
     steps = stream.stream(VideoSegmenter(model), path, np.ones((8, 8), np.uint8), tmp_path / "out")
     for attempt in (first_frame, lambda _: next(steps)):
-        with pytest.raises(BadInput, match="clip.mp4: OpenCV reads no frame") as refused:
+        with pytest.raises(BadInput, match="clip.mp4: not a video; give a video file") as refused:
             attempt(path)
         assert "\n" not in str(refused.value)
 
@@ -255,11 +255,11 @@ def test_uploads(tmp_path):
     def file(name, content=b"x"):
         return {"name": name, "content": memoryview(content)}
 
-    assert stream.save_uploads((file("me.mp4"),), tmp_path / "a") == tmp_path / "a" / "me.mp4"
-    assert stream.save_uploads((file("me.JPG"),), tmp_path / "b") == tmp_path / "b"
-    assert stream.save_uploads((file("1.png"), file("2.png")), tmp_path / "c") == tmp_path / "c"
-    assert numbers(tmp_path / "c") == ["1.png", "2.png"]
-    stream.save_uploads((file("../../up.png", b"new"),), tmp_path / "d")
-    assert numbers(tmp_path / "d") == ["up.png"] and not (tmp_path / "up.png").exists()
+    new = tmp_path / "up" / "upload"
+    assert stream.save_uploads((file("me.mp4"),), tmp_path / "up") == new / "me.mp4"
+    folder = stream.save_uploads((file("1.png"), file("2.png")), tmp_path / "up")
+    assert folder == new.with_name("upload-2") and numbers(folder) == ["1.png", "2.png"]
+    folder = stream.save_uploads((file("../../up.png", b"new"),), tmp_path / "up")
+    assert numbers(folder) == ["up.png"] and numbers(tmp_path) == ["up"]
     with pytest.raises(BadInput, match="nothing uploaded yet"):
         stream.save_uploads((), tmp_path / "e")

@@ -56,7 +56,7 @@ class VideoRunner(Runner):
         self.length, self.rate = length_and_rate(source)
         self.segmenter = VideoSegmenter(network, memory, height=height)
         self.run_id = run_of_segmenter(self.segmenter, source, first_mask)
-        self.make = lambda: stream(self.segmenter, source, first_mask, folder, overwrite)
+        self.first_mask, self.overwrite = first_mask, overwrite
         super().__init__(self.length or 1)
         self.video = widgets.Button(description="save video", icon="film")
         self.gif = widgets.Button(description="save GIF", icon="image")
@@ -70,7 +70,11 @@ class VideoRunner(Runner):
 
     def restart(self, button=None):
         """Back to the first frame, with an empty memory; the first mask is shown."""
-        self.steps, self.notices = self.make(), []
+        run = run_of_segmenter(self.segmenter, self.source, self.first_mask)
+        mended = run != self.run_id  # a frame, say: the masks that this runner made are done anew
+        self.run_id, overwrite = run, self.overwrite or mended
+        self.steps = stream(self.segmenter, self.source, self.first_mask, self.folder, overwrite)
+        self.notices = []
         self.advance()
 
     def advance(self):
@@ -96,7 +100,8 @@ class VideoRunner(Runner):
         Raises BadInput as VideoSegmenter.correct does.
         """
         labels = self.segmenter.correct(mask)
-        write_mask(self.folder / f"{self.last.name}.png", labels, self.run_id)
+        by_hand = f"{self.run_id}, corrected"  # another run: the same command does not replace it
+        write_mask(self.folder / f"{self.last.name}.png", labels, by_hand)
         self.last = replace(self.last, mask=labels)
         self.notices.append(f"frame {self.last.index}: corrected by hand")
         self.show()
@@ -107,7 +112,7 @@ class VideoRunner(Runner):
         self.image.value = render.to_jpeg(canvas_picture(fitted(step.frame), step.mask))
         self.progress.max = max(self.progress.max, done)  # a source may not say its length
         self.progress.value = done
-        total = f" of {self.length}" if self.length else ""
+        total = f" of {self.length}" if done <= (self.length or 0) else ""
         self.label.value = f"frame {step.index}, {done}{total} done"
         self.said.value = "<br>".join(self.notices)
 
