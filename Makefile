@@ -25,11 +25,10 @@ run: .venv/ready
 	$(PY) -m gcvos_mini.toy --out runs/embedded
 	$(PY) -m gcvos_mini.train --config mini --stage embedded --backbone imagenet --data runs/embedded \
 	    --out runs/mini --minutes $(TRAIN_MINUTES)
-	rm -rf runs/mini/eval runs/mini/copy  # of earlier weights
 	$(PY) -m gcvos_mini.evaluate --data runs/embedded --year 2017 --split val \
-	    --checkpoint runs/mini/last.safetensors --out runs/mini/eval
+	    --checkpoint runs/mini/last.safetensors --out runs/mini/eval --overwrite
 	$(PY) -m gcvos_mini.evaluate --data runs/embedded --year 2017 --split val \
-	    --checkpoint first-mask --out runs/mini/copy
+	    --checkpoint first-mask --out runs/mini/copy --overwrite
 	$(PY) -m gcvos_mini.show.report --run runs/mini --data runs/embedded --out runs/report.html
 	$(MAKE) --no-print-directory notebooks
 	@echo "Open runs/report.html (scores, masks, key maps) and runs/notebooks/*.html"

@@ -44,7 +44,9 @@ def test_stopped_and_continued_is_segment_bit_for_bit(model, clip, tmp_path):
     save_model(model, tmp_path / "net.safetensors")
     write_mask(tmp_path / "first.png", first)
     checkpoint = str(tmp_path / "net.safetensors")
-    segment(folder, tmp_path / "plain", tmp_path / "first.png", checkpoint=checkpoint)
+    segment(
+        frames=folder, mask=tmp_path / "first.png", out=tmp_path / "plain", checkpoint=checkpoint
+    )
     runner = VideoRunner(model, folder, first, tmp_path / "mine")
 
     async def press():

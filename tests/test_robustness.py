@@ -318,14 +318,16 @@ def test_segment_command(data, model, tmp_path, monkeypatch, file, name):
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
     named = frames if name == "one pixel" else data / file  # sizes that differ: of the source
     with Damaged(data / file, name, 0):
-        assert refusal(lambda: segment.segment(frames, tmp_path / "out", mask), named)
+        assert refusal(
+            lambda: segment.segment(frames=frames, out=tmp_path / "out", mask=mask), named
+        )
 
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("height", [-5, 0, 15])
 def test_segment_command_refuses_heights(data, tmp_path, height):
     with pytest.raises(BadInput, match=f"--height {height}: too small"):
-        segment.segment(data, tmp_path / "out", data / "x.png", height=height)
+        segment.segment(frames=data, out=tmp_path / "out", mask=data / "x.png", height=height)
     assert not (tmp_path / "out").exists()
 
 
@@ -333,7 +335,7 @@ def test_segment_command_refuses_a_file_as_out(data, model, monkeypatch):
     monkeypatch.setattr(segment, "load_model", lambda name, device: model)
     frames, mask = data / "JPEGImages/480p/bear", data / "Annotations/480p/bear/00000.png"
     for out, said in [(mask, "which is read from"), (mask / "below", "cannot be made a folder")]:
-        assert said in refusal(lambda: segment.segment(frames, out, mask), out)  # noqa: B023
+        assert said in refusal(lambda: segment.segment(frames=frames, out=out, mask=mask), out)  # noqa: B023
 
 
 @pytest.mark.bad_input
