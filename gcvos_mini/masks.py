@@ -98,8 +98,10 @@ def palette_ids(image: Image.Image, path: Path | str) -> np.ndarray:
 
 
 def check_ids(mask: np.ndarray, path: Path | str) -> None:
-    """Raise BadInput where the values of a mask (H, W) cannot be ids: soft edges, dithering, or more
-    than MOST_OBJECTS."""
+    """Raise BadInput where values of a mask (H, W) cannot be ids, or are more than MOST_OBJECTS.
+
+    They cannot where edges are soft, or colours are mixed dot by dot.
+    """
     levels = edge_levels(mask)
     if levels >= FEW_LEVELS:
         raise BadInput(
