@@ -239,5 +239,14 @@ def export_gif(
     with written_whole(path) as unfinished:
         small[0].save(
             unfinished, format="GIF", save_all=True, append_images=small[1:], loop=0,
-            duration=round(1000 * every / rate),
+            duration=gif_durations(len(small), 1000 * every / rate),
         )  # fmt: skip
+
+
+def gif_durations(count: int, wanted: float) -> list[int]:
+    """How long each of `count` images shows, in milliseconds, `wanted` on average.
+
+    A GIF counts in hundredths of a second: single ones are up to half of one off, the sum is not.
+    """
+    ends = np.round(wanted * np.arange(count + 1) / 10).astype(int) * 10
+    return np.diff(ends).tolist()

@@ -185,6 +185,21 @@ def test_gif_is_made_small(tmp_path):
         assert gif.size == (320, 91)
 
 
+@pytest.mark.parametrize("rate", [12.5, 23.976, 24.0, 29.97, 30.0])
+def test_a_gif_lasts_as_long_as_the_video(tmp_path, rate):
+    count = 90
+    images = (np.full((20, 30, 3), 2 * t, np.uint8) for t in range(count))
+    export_gif(tmp_path / "a.gif", images, rate)
+    with Image.open(tmp_path / "a.gif") as gif:
+        shown = []
+        for t in range(gif.n_frames):
+            gif.seek(t)
+            shown.append(gif.info["duration"])
+    every = max(1, round(rate / 10))
+    assert len(shown) == -(-count // every)
+    assert abs(sum(shown) - len(shown) * 1000 * every / rate) <= 10  # milliseconds
+
+
 @pytest.mark.parametrize("export", [export_video, export_gif])
 def test_an_export_that_fails_leaves_the_old_file(tmp_path, export):
     path = tmp_path / "film.mp4"
