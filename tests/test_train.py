@@ -442,7 +442,8 @@ def test_two_frames_first(run, monkeypatch):
 def test_init_and_bad_settings(run, tmp_path):
     first = run("a", clips=2)
     kept = run("b", clips=2, init=tmp_path / "a/last.safetensors", learning_rate=1e-30)
-    assert same(first, kept)
+    for name, tensor in first.items():  # a rate so small moves nothing but zeros, by nothing
+        torch.testing.assert_close(kept[name], tensor, rtol=0, atol=1e-20)
     with pytest.raises(BadInput, match="do not fit the mini network"):
         run("c", config="mini", init=tmp_path / "a/last.safetensors")
     with pytest.raises(BadInput, match="paper has the stages stills, videos"):
