@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from gcvos_mini.masks import write_mask
+from gcvos_mini.toy import clip_frames
 
 
 def write_davis(root, sequences, year=2017, split="val", resolution="480p", suffix=".jpg"):
@@ -41,3 +42,15 @@ def write_stills(root, stills):
         Image.fromarray(image).save(root / "images" / f"{name}.png")
         write_mask(root / "masks" / f"{name}.png", mask)
     return root
+
+
+def write_friends(root, lines):
+    """Six frames of an embedded clip under root: their folder, and the first one's true mask."""
+    frames, masks = zip(*clip_frames("two-friends", lines, frames=6))
+    write_davis(root, {"clip": (frames, masks)}, suffix=".png")
+    return root / "JPEGImages/480p/clip", masks[0]
+
+
+def numbers(folder):
+    """The names in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())

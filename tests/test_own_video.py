@@ -6,7 +6,7 @@ import io
 import cv2
 import numpy as np
 import pytest
-from davis_folder import write_davis
+from davis_folder import numbers, write_friends
 from PIL import Image
 
 pytest.importorskip("ipycanvas")
@@ -24,14 +24,7 @@ LINES = 48
 
 @pytest.fixture
 def clip(tmp_path):
-    """A folder of six frames, and the first one's true mask."""
-    frames, masks = zip(*clip_frames("two-friends", LINES, frames=6))
-    write_davis(tmp_path, {"clip": (frames, masks)}, suffix=".png")
-    return tmp_path / "JPEGImages/480p/clip", masks[0]
-
-
-def numbers(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return write_friends(tmp_path, LINES)
 
 
 def length_of(path):
