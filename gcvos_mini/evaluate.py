@@ -26,6 +26,7 @@ from tqdm import tqdm
 from gcvos_mini.config import STRIDE
 from gcvos_mini.davis import Sequence, find_resolution, first_seen, load_split, read_start
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
+from gcvos_mini.fast import Precision, ahead, beside
 from gcvos_mini.masks import (
     VOID,
     check_has_object,
@@ -191,10 +192,11 @@ def segment_sequence(
             mask = read_sequence_mask(sequence.masks[path.stem], year) if new else None
             yield None if mask is None else np.where(np.isin(mask, new), mask, 0).astype(np.uint8)
 
-    followed = follow(segmenter, frames(), first_mask, told=told())
-    for path, (_, labels) in zip(sequence.frames, followed):
-        write_mask(folder / f"{path.stem}.png", labels, run)
-        progress.update()
+    followed = follow(segmenter, ahead(frames()), first_mask, told=told())
+    with beside(write_mask) as write:
+        for path, (_, labels) in zip(sequence.frames, followed):
+            write(folder / f"{path.stem}.png", labels, run)
+            progress.update()
 
 
 def segment_split(sequences: list[Sequence], year: int, segmenter: Segmenter, out: Path) -> None:
@@ -226,6 +228,8 @@ class Evaluation:
         late: follow objects that enter later, and score them after the first mask that shows them,
             as is always done where the data set has no resolution folder (YouTube-VOS).
         device: cuda, mps or cpu; the best there is if not given.
+        precision: of the convolutions: float32, bfloat16 or float16; the fastest that the device
+            has if not given.
         overwrite: start over where --out holds another run; removes what this program wrote there,
             and nothing else.
     """
@@ -242,6 +246,7 @@ class Evaluation:
     official: bool = False
     late: bool = False
     device: str | None = None
+    precision: Precision | None = None
     overwrite: bool = False
 
 
@@ -262,7 +267,7 @@ def run(asked: Evaluation) -> dict:
     late = asked.late or resolution == "."
     settings = settings_of(asked) | {
         "resolution": resolution,
-        "memory": memory_name(segmenter),
+        **kind_of(segmenter),
         "weights": fingerprint(asked.checkpoint),
         "frames": {s.name: len(s.frames) for s in sequences},
         "late": late,
@@ -319,13 +324,18 @@ def make_segmenter(asked: Evaluation) -> Segmenter:
     """The segmenter of a run. Raises BadInput as load_segmenter does."""
     if asked.checkpoint == "first-mask":
         return FirstMask()
-    return load_segmenter(asked.checkpoint, asked.memory, asked.height, asked.device)
+    return load_segmenter(
+        asked.checkpoint, asked.memory, asked.height, asked.device, asked.precision
+    )
 
 
-def memory_name(segmenter: Segmenter) -> str | None:
-    """The name of a segmenter's memory, None for one that has none."""
-    choice = getattr(segmenter, "memory_choice", None)
-    return None if choice is None else name_of(choice)
+def kind_of(segmenter: Segmenter) -> dict[str, str | None]:
+    """A segmenter's memory and precision by name, None of one without a network."""
+    choice, model = (getattr(segmenter, name, None) for name in ("memory_choice", "model"))
+    return {
+        "memory": None if choice is None else name_of(choice),
+        "precision": None if model is None else str(model.dtype).removeprefix("torch."),
+    }
 
 
 def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:

@@ -57,9 +57,14 @@ class Memory(Protocol):
 Choice = str | type | Callable[[], Memory] | Memory
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same tensor in float32 where its numbers are shorter, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def flat(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, HW) in float32 or wider: a state in half precision stops moving."""
-    return x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
+    return at_least_float32(x.flatten(2))
 
 
 def unflat(read: Tensor, query: Tensor) -> Tensor:

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from gcvos_mini.config import CONFIGS, STRIDE, Config
 from gcvos_mini.errors import BadInput, written_whole
-from gcvos_mini.memory import NORMALIZATIONS
+from gcvos_mini.memory import NORMALIZATIONS, at_least_float32
 
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
-# What a frame asks: key (B, C_key, H/16, W/16), local (B, C_local, H/16, W/16), and skips, the
-# query encoder's features at strides 8 and 4, for the decoder.
+# What a frame asks: key (B, C_key, H/16, W/16), local (B, C_local, H/16, W/16), and skips, what the
+# decoder adds of this frame at strides 8 and 4, (B, decoder_dim, H/8, W/8) and (..., H/4, W/4).
 Query = namedtuple("Query", "key local skips")
 
 
@@ -65,7 +65,10 @@ class ResBlock(nn.Module):
 
 
 class Refine(nn.Module):
-    """Upsample by two and add the query encoder's feature of that resolution."""
+    """Upsample by two and add the query encoder's feature of that resolution, put through `skip`.
+
+    `skip` does not depend on the object: Network.encode_query applies it, once for all of them.
+    """
 
     def __init__(self, skip_dim: int, dim: int):
         super().__init__()
@@ -73,13 +76,13 @@ class Refine(nn.Module):
         self.out = ResBlock(dim)
 
     def forward(self, skip: Tensor, x: Tensor) -> Tensor:
-        """skip (B, skip_dim, 2h, 2w), x (B, dim, h, w) -> (B, dim, 2h, 2w)."""
+        """skip (B or 1, dim, 2h, 2w), x (B, dim, h, w) -> (B, dim, 2h, 2w)."""
         up = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.out(self.skip(skip) + up)
+        return self.out(skip + up)
 
 
 class Decoder(nn.Module):
-    """Context and local feature at stride 16 -> background and object logits at full size.
+    """Context and local feature at stride 16 -> log odds of the object at full size.
 
     STM's decoder (section 3.2): compress, then twice upsample by two beside a skip connection.
     """
@@ -94,12 +97,13 @@ class Decoder(nn.Module):
         self.predict = nn.Conv2d(dim, 2, 3, padding=1)
 
     def forward(self, feature: Tensor, skips: list[Tensor]) -> Tensor:
-        """feature (B, C_value + C_local, H/16, W/16), skips at strides 8 and 4 -> (B, 2, H, W)."""
+        """feature (B, C_value + C_local, H/16, W/16), skips of Query -> log odds (B, H, W)."""
         x = self.compress(feature)  # (B, decoder_dim, H/16, W/16)
         x = self.refine8(skips[0], x)
         x = self.refine4(skips[1], x)  # (B, decoder_dim, H/4, W/4)
-        logits = self.predict(F.relu(x))
-        return F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+        logits = at_least_float32(self.predict(F.relu(x)))  # (B, 2, H/4, W/4)
+        odds = log_odds(logits)[:, None]  # one map to enlarge, not two
+        return F.interpolate(odds, scale_factor=4, mode="bilinear", align_corners=False)[:, 0]
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -140,29 +144,34 @@ class Network(nn.Module):
                 module.eval()
         return self
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the convolutions multiply: float32, or less in a copy made by fast.py."""
+        return self.key.weight.dtype
+
     def encode_memory(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What is written of a frame (k and v of eq. 1): frame (B, 3, H, W), soft mask (B, 1, H, W)
-        -> key (B, C_key, H/16, W/16), value (B, C_value, H/16, W/16).
+        -> key (B, C_key, H/16, W/16), value (B, C_value, H/16, W/16), float32 both.
         """
         x = torch.cat([(frame - self.mean) / self.std, mask], dim=1)
-        feature, _, _ = self.memory_encoder(x)
-        return self.key(feature), self.value(feature)
+        feature, _, _ = self.memory_encoder(x.to(self.dtype))
+        return at_least_float32(self.key(feature)), at_least_float32(self.value(feature))
 
     def encode_query(self, frame: Tensor) -> Query:
         """What a frame asks (q of eq. 3): (B, 3, H, W) -> Query, its key (B, C_key, H/16, W/16)."""
-        feature, *skips = self.query_encoder((frame - self.mean) / self.std)
-        return Query(self.query(feature), self.local(feature), skips)
+        x = (frame - self.mean) / self.std
+        feature, *skips = self.query_encoder(x.to(self.dtype))
+        refines = self.decoder.refine8, self.decoder.refine4
+        skips = [refine.skip(skip) for refine, skip in zip(refines, skips)]
+        return Query(at_least_float32(self.query(feature)), self.local(feature), skips)
 
     def decode(self, context: Tensor, query: Query) -> Tensor:
-        """context (B, C_value, H/16, W/16) -> logits (B, 2, H, W): background, object.
+        """context (B, C_value, H/16, W/16) -> log odds of the object (B, H, W), float32.
 
         A query of one frame serves all B objects.
         """
-        objects = context.shape[0]
-        local, *skips = (
-            x.expand(objects, -1, -1, -1) if len(x) == 1 else x for x in (query.local, *query.skips)
-        )
-        return self.decoder(torch.cat([context, local], dim=1), skips)
+        local = query.local.expand(len(context), -1, -1, -1)
+        return self.decoder(torch.cat([context.to(local.dtype), local], dim=1), query.skips)
 
 
 def load_backbone(network: Network, source: Path | str) -> None:

@@ -47,7 +47,7 @@ def run_of_segmenter(
 
     first_mask: uint8 (H, W); masks: a folder of later ones.
     """
-    weights = torch.cat([p.detach().flatten().cpu() for p in segmenter.model.parameters()])
+    weights = torch.cat([p.detach().flatten().float().cpu() for p in segmenter.model.parameters()])
     return run_id(
         source=source_state(source),
         masks=source_state(masks) if masks else [],

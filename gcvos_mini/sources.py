@@ -59,6 +59,22 @@ def first_frame(source: Path | str) -> np.ndarray:
     return next(video_frames(source))[1]
 
 
+def find_first_mask(frames: Path, mask: Path | None, masks: Path | None) -> Path:
+    """The first frame's mask file: `mask`, or the one of its name in the folder `masks`.
+
+    Raises BadInput where there is none.
+    """
+    if mask is not None:
+        return mask
+    if masks is None:
+        raise BadInput("--mask: missing; give the PNG of the first frame's objects")
+    name = next(video_frames(frames))[0]
+    path = Path(masks) / f"{name}.png"
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; the first frame needs a mask, or give --mask")
+    return path
+
+
 def check_fits(source: Path | str, mask: np.ndarray, mask_path: Path | str = "first mask") -> None:
     """Raise BadInput where a source has no first frame, or it is of another size than a mask."""
     source = Path(source)

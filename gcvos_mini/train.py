@@ -36,14 +36,7 @@ from gcvos_mini.logbook import Logbook, Progress, load_state
 from gcvos_mini.losses import batch_J, clip_loss, in_first_frame
 from gcvos_mini.matching_start import start_heads
 from gcvos_mini.memory import make_memory, name_of
-from gcvos_mini.network import (
-    Network,
-    Query,
-    fill,
-    load_backbone,
-    log_odds,
-    read_weights,
-)
+from gcvos_mini.network import Network, Query, fill, load_backbone, read_weights
 
 WARM_UP = 50  # steps over which the learning rate rises
 ABSENT = -1e4  # logit of an object that a clip does not have: no probability, no gradient
@@ -101,7 +94,7 @@ class ClipSegmenter(nn.Module):
             memory.write(*self.network.encode_memory(frames[clip, t - 1], mask))
             key, local, skips = self.network.encode_query(frames[:, t])  # once for all objects
             query = Query(key[clip], local[clip], [skip[clip] for skip in skips])
-            each = self.network.decode(memory.read(query.key), query)  # (N, 2, S, S)
+            each = self.network.decode(memory.read(query.key), query)  # (N, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
             if not self.soft_masks:
@@ -109,13 +102,12 @@ class ClipSegmenter(nn.Module):
         return torch.stack(logits, dim=1)
 
 
-def let_compete(logits: Tensor, clip: Tensor, number: Tensor, first_masks: Tensor) -> Tensor:
-    """Logits (N, 2, S, S) of single objects -> (B, O + 1, S, S) of the clips they belong to.
+def let_compete(odds: Tensor, clip: Tensor, number: Tensor, first_masks: Tensor) -> Tensor:
+    """Log odds (N, S, S) of single objects -> logits (B, O + 1, S, S) of the clips they belong to.
 
     As in segment.py, but for a batch: objects that a clip does not have stay out (section 4.2).
     """
     batch, objects = first_masks.shape[:2]
-    odds = log_odds(logits)  # (N, S, S)
     joint = odds.new_full((batch, objects + 1, *odds.shape[1:]), ABSENT)
     joint[:, 0] = 0  # the background's
     return joint.index_put((clip, number + 1), odds)

@@ -43,8 +43,8 @@ def by_hand(model, enters):
         image = to_tensor(frame)
         if t > 0:
             query = model.encode_query(image)
-            logits = [model.decode(memories[i].read(query.key), query)[0] for i in soft]
-            probabilities = object_probabilities(torch.stack(logits))
+            odds = [model.decode(memories[i].read(query.key), query)[0] for i in soft]
+            probabilities = object_probabilities(torch.stack(odds))
             labels = np.array([0, *soft])[probabilities.argmax(0).numpy()]
             soft = {i: probabilities[o + 1] for o, i in enumerate(soft)}
             if t == enters:
@@ -149,6 +149,7 @@ def test_segment_with_a_folder_of_masks(model, tmp_path, capsys):
         out=tmp_path / "out",
         checkpoint=tmp_path / "net.safetensors",
         device="cpu",
+        precision="float32",
     )
     found = [read_mask(tmp_path / f"out/{t:05d}.png") for t in range(len(FRAMES))]
     np.testing.assert_array_equal(found, run(model, given={2})[0])

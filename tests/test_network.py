@@ -69,12 +69,14 @@ def test_shapes_and_strides(config, size):
         frame, mask = torch.empty(2, 3, h, w), torch.empty(2, 1, h, w)
         key, value = net.encode_memory(frame, mask)
         query = net.encode_query(frame)
-        logits = net.decode(value, query)
+        odds = net.decode(value, query)
     assert key.shape == query.key.shape == (2, config.key_dim, h // 16, w // 16)
     assert value.shape == (2, config.value_dim, h // 16, w // 16)
     assert query.local.shape == (2, config.local_dim, h // 16, w // 16)
-    assert [x.shape[-2:] for x in query.skips] == [(h // 8, w // 8), (h // 4, w // 4)]
-    assert logits.shape == (2, 2, h, w)
+    assert [tuple(x.shape) for x in query.skips] == [
+        (2, config.decoder_dim, h // 8, w // 8), (2, config.decoder_dim, h // 4, w // 4)
+    ]  # fmt: skip
+    assert odds.shape == (2, h, w)
 
 
 def test_one_query_serves_all_objects(model):
@@ -129,7 +131,7 @@ def test_resblock_and_refine_by_hand():
         at = ((torch.arange(2 * n) + 0.5) / 2 - 0.5).clamp(0, n - 1)
         matrices.append((1 - (at[:, None] - torch.arange(n)).abs()).clamp(min=0))  # (2n, n)
     up = matrices[0] @ x @ matrices[1].T
-    torch.testing.assert_close(refine(skip, x), residual(refine.out, side + up))
+    torch.testing.assert_close(refine(refine.skip(skip), x), residual(refine.out, side + up))
 
 
 def test_frames_are_normalised_once(model):

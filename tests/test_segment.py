@@ -18,7 +18,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import FirstMask
 from gcvos_mini.masks import PALETTE, read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime
-from gcvos_mini.network import save_model
+from gcvos_mini.network import log_odds, save_model
 from gcvos_mini.segment import (
     VideoSegmenter,
     follow,
@@ -58,12 +58,12 @@ def run(model, frames, mask, memory="gc", **options):
 
 def test_one_object_keeps_its_own_softmax():
     logits = 3 * torch.randn(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(object_probabilities(logits), logits[0].softmax(dim=0))
+    torch.testing.assert_close(object_probabilities(log_odds(logits)), logits[0].softmax(dim=0))
 
 
 def test_several_objects_against_a_plain_loop():
     logits = 3 * torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
-    soft = object_probabilities(logits)
+    soft = object_probabilities(log_odds(logits))
     assert soft.shape == (4, 4, 5)
     torch.testing.assert_close(soft.sum(dim=0), torch.ones(4, 5))
     for y in range(4):
@@ -122,8 +122,7 @@ def test_steps_by_hand(model):
             for memory, object_mask in zip(memories, given, strict=True):
                 memory.write(*model.encode_memory(images[t - 1], pad_to_stride(object_mask)))
                 query = model.encode_query(images[t])
-                logits = model.decode(memory.read(query.key), query)[0, :, :HEIGHT, :WIDTH]
-                odds.append(logits[1] - logits[0])
+                odds.append(model.decode(memory.read(query.key), query)[0, :HEIGHT, :WIDTH])
             probabilities = torch.stack([torch.zeros_like(odds[0]), *odds]).softmax(dim=0)
             expected.append(probabilities)
             given = [p[None, None] for p in probabilities[1:]]
