@@ -27,11 +27,13 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from gcvos_mini import fast
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import CONFIGS, Config, Stage
 from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import LARGEST_SEED, BadInput, above_zero, at_least, exit_on_bad_input
+from gcvos_mini.fast import Precision
 from gcvos_mini.logbook import Logbook, Progress, load_state
 from gcvos_mini.losses import batch_J, clip_loss, in_first_frame
 from gcvos_mini.matching_start import start_heads
@@ -39,6 +41,7 @@ from gcvos_mini.memory import make_memory, name_of
 from gcvos_mini.network import Network, Query, fill, load_backbone, read_weights
 
 WARM_UP = 50  # steps over which the learning rate rises
+MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # accelerate's words
 ABSENT = -1e4  # logit of an object that a clip does not have: no probability, no gradient
 
 
@@ -59,6 +62,8 @@ class Run:
         workers: processes that prepare clips.
         seed: of the fresh weights and the clips.
         device: cuda, mps or cpu; the best there is if not given.
+        precision: of the convolutions: float32, bfloat16 or float16; the fastest that the device
+            has if not given. Weights, memory and loss are float32 in any case.
     """
 
     data: list[Path]
@@ -72,6 +77,7 @@ class Run:
     workers: int = 1
     seed: int = 0
     device: str | None = None
+    precision: Precision | None = None
 
 
 class ClipSegmenter(nn.Module):
@@ -142,12 +148,7 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
 
     Raises BadInput on data or weights that do not fit, and on a loss that is not finite.
     """
-    cv2.setNumThreads(1)  # the cores belong to the network; before any worker is forked
-    accelerator = Accelerator(
-        cpu=pick_device(run.device).type == "cpu",
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-    )
-    set_seed(run.seed)
+    accelerator = start(run)
     dataset = TrainingClips(stage, run.data, total=1, seed=run.seed, without=run.validate)
     sequences = held_out(run.data, run.validate)
     in_epoch = stage.clips_per_epoch or sum(map(len, dataset.stills))
@@ -197,6 +198,20 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
             )
     if logbook:
         logbook.close()
+
+
+def start(run: Run) -> Accelerator:
+    """The device, precision and seed of a run; before any worker process is forked."""
+    cv2.setNumThreads(1)  # the cores belong to the network
+    fast.keep_large_buffers()
+    on = pick_device(run.device)
+    precision = fast.pick_precision(run.precision, on)
+    set_seed(run.seed)
+    return Accelerator(
+        cpu=on.type == "cpu",
+        mixed_precision=MIXED_PRECISION[precision],
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+    )
 
 
 def settings_of(config: Config, stage: Stage, run: Run, clips: int) -> dict:
