@@ -10,7 +10,6 @@ python -m gcvos_mini.benchmark length      scores along a long embedded clip
 import copy
 import itertools
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +19,37 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gcvos_mini import complexity
-from gcvos_mini.config import MINI, PAPER, STRIDE, Config
-from gcvos_mini.davis import Sequence, load_split
+from gcvos_mini import complexity, fast
+from gcvos_mini.config import CONFIGS, MINI, PAPER, STRIDE, Config
+from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
-from gcvos_mini.equality import clock, live_swap
+from gcvos_mini.equality import clock
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
-from gcvos_mini.evaluate import score_masks
+from gcvos_mini.fast import Precision, pick_precision
 from gcvos_mini.keymaps import extremes, key_scores
-from gcvos_mini.masks import read_sequence_mask, write_mask
+from gcvos_mini.masks import MOST_OBJECTS
 from gcvos_mini.memory import MEMORIES, Choice, make_memory, name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
-from gcvos_mini.segment import VideoSegmenter, follow, load_segmenter
+from gcvos_mini.official import benchmark_evaluate, stm_step
+from gcvos_mini.segment import VideoSegmenter, follow, load_segmenter, to_tensor
 from gcvos_mini.tables import markdown
-from gcvos_mini.toy import VAL, clip_frames, width_of
+from gcvos_mini.throughput import (
+    CLIP,
+    Case,
+    bandwidth,
+    call_seconds,
+    machine,
+    matrix_rate,
+    measure,
+    save_report,
+    speed_report,
+    speed_tables,
+    train_speed,
+    train_table,
+)
+from gcvos_mini.toy import TRAIN, VAL, clip_frames, render_clips, width_of
+from gcvos_mini.train import find_stage
 
 ALL = tuple(MEMORIES)
 
@@ -159,46 +174,114 @@ def cost_table(costs: list[Cost]) -> str:
 
 
 def benchmark_segment(
-    clip: str = "two-friends",
-    frames: int = 40,
+    checkpoint: tuple[str, ...] = ("mini",),
+    lines: tuple[int, ...] = (480,),
     height: int | None = None,
-    checkpoint: str = "mini",
-    memory: tuple[str, ...] = ALL,
+    objects: tuple[int, ...] = (1,),
+    memory: tuple[str, ...] = ("gc",),
+    precision: tuple[Precision, ...] = (),
+    frames: int = 40,
     device: str | None = None,
+    official: Path | None = None,
+    json: Path | None = None,
 ) -> None:
-    """Frames per second of one network with each memory, and ratios to the first, as Markdown.
+    """Frames per second, part by part, of networks, sizes and memories in turns, as Markdown.
+
+    Every combination of what is given is run on the same embedded clip; ratios are to the first.
 
     Args:
-        clip: an embedded clip.
-        frames: its length.
-        height: lines of the clip, at which the network works; the checkpoint's own if not given.
-        checkpoint: a shipped network's name, or a safetensors file.
+        checkpoint: shipped networks' names, or safetensors files; fresh weights, which are as fast,
+            where none ship for a name.
+        lines: of the frames.
+        height: height in pixels at which the networks work; the checkpoint's own if not given, or
+            the frames' where that is less.
+        objects: how many are followed.
         memory: which memories; gc, stm, stm-linear, pam, or module:Class of your own.
+        precision: of the convolutions; float32 and the fastest that the device has if not given.
+        frames: length of the clip.
         device: cuda, mps or cpu; the best there is if not given.
+        official: a checkout of https://github.com/seoungwugoh/STM: its network too, at frame 100.
+        json: file for all that was measured.
     """
-    at_least(2, frames=frames)
+    at_least(4, frames=frames)
     at_least(STRIDE, height=height)
+    for count in lines:
+        at_least(STRIDE, lines=count)
+    for count in objects:
+        at_least(1, MOST_OBJECTS, objects=count)
     check_memories(memory)
+    if not (checkpoint and lines and objects):
+        raise BadInput("--checkpoint, --lines and --objects: give at least one of each")
     on = pick_device(device)
-    network = load_model(checkpoint, device=on)
-    height = height or network.config.height or 240
-    images, masks = zip(*clip_frames(clip, height, frames=frames))
-    swap = live_swap(network, images, masks[0], memory, height=height)
-    swapped = list(tqdm(swap, "segment", frames - 1, unit="frame", disable=None))
-    total = {n: sum(s.step_seconds[n] for s in swapped) for n in memory}
-    inside = {n: sum(s.memory_seconds[n] for s in swapped) for n in memory}
-    first = memory[0]
-    header = ("memory", "frames/s", f"/ {first}", "write + read, ms", "state, MiB",
-              f"pixels as {first}")  # fmt: skip
-    rows = [
-        (n, f"{len(swapped) / total[n]:.2f}", f"{total[first] / total[n]:.3f}",
-         f"{1e3 * inside[n] / len(swapped):.2f}", f"{swapped[-1].nbytes[n] / complexity.MIB:.3f}",
-         f"{sum(s.equal[n] for s in swapped) / len(swapped):.4%}")
-        for n in memory
-    ]  # fmt: skip
-    size = f"{images[0].shape[1]}x{height} pixels"
-    print(f"{clip}: {frames} frames of {size}, {checkpoint}, on {on}\n")
-    print(markdown(header, rows))
+    precisions = precisions_of(precision, on)
+    fast.keep_large_buffers()
+    every = itertools.product(checkpoint, lines, [height], objects, memory, precisions)
+    cases = list(itertools.starmap(Case, every))
+    measured = list(measure(cases, frames, on))
+    floors = {dtype: (matrix_rate(dtype, on), bandwidth(on)) for dtype in precisions}
+    theirs = official_rows(official, max(lines), precisions, on) if official else []
+    report = speed_report(measured, floors, theirs, on)
+    if json is not None:
+        save_report(json, report)
+    print(speed_tables(report))
+
+
+def precisions_of(asked: tuple[Precision, ...], device: torch.device) -> tuple[Precision, ...]:
+    """Those asked for, or float32 and the fastest. Raises BadInput as pick_precision does."""
+    both = dict.fromkeys(("float32", pick_precision(None, device)))
+    return tuple(pick_precision(name, device) for name in asked or both)
+
+
+def benchmark_train(
+    config: Literal["smoke", "mini", "paper"] = "mini",
+    stage: Literal["stills", "videos", "embedded"] = "videos",
+    data: tuple[Path, ...] = (),
+    precision: tuple[Precision, ...] = (),
+    clips: int = 160,
+    device: str | None = None,
+    json: Path | None = None,
+) -> None:
+    """Clips per second of training, and how long it waits for its clips, as Markdown.
+
+    Runs the command `train` for a few steps in each precision, one after the other.
+
+    Args:
+        config: the network's size and the recipe.
+        stage: one of its stages.
+        data: folders of stills or in DAVIS layout; a few embedded clips if not given.
+        precision: of the convolutions; float32 and the fastest that the device has if not given.
+        clips: of each run.
+        device: cuda, mps or cpu; the best there is if not given.
+        json: file for all that was measured.
+    """
+    batch = find_stage(CONFIGS[config], stage).batch
+    at_least(8 * batch, clips=clips)
+    on = pick_device(device)
+    precisions = precisions_of(precision, on)
+    with tempfile.TemporaryDirectory() as folder:
+        if not data:
+            names = list(TRAIN)[:4]
+            data = (render_clips(Path(folder) / "clips", 0, 240, names, progress=False),)
+        rows = []
+        for dtype in tqdm(precisions, "train", unit="run", disable=None):
+            out = Path(folder) / dtype
+            words = ["--config", config, "--stage", stage, "--data", *map(str, data), "--out", out,
+                     "--clips", clips, "--precision", dtype, "--device", on.type]  # fmt: skip
+            rows.append({"precision": dtype} | train_speed(words, out, batch))
+    report = {"config": config, "stage": stage, "batch": batch, **machine(on), "rows": rows}
+    if json is not None:
+        save_report(json, report)
+    print(train_table(report))
+
+
+def official_rows(folder: Path, lines: int, precisions: tuple, device) -> list[dict]:
+    """The official STM network at frame 100, every fifth kept: {precision, milliseconds} each."""
+    frame, _ = next(clip_frames(CLIP, lines, frames=1))
+    image, rows = to_tensor(frame, device), []
+    for precision in precisions:
+        times = call_seconds(stm_step(folder, image, 20, precision), device, 7)
+        rows.append({"lines": lines, "precision": precision, "ms": 1e3 * statistics.median(times)})
+    return rows
 
 
 def benchmark_keys(
@@ -296,84 +379,6 @@ def scores_along(segmenter: VideoSegmenter, clip: str, frames: int) -> np.ndarra
     return np.array(scores[1:-1])
 
 
-def as_2017(sequences: list[Sequence], year: int, masks: Path, folder: Path) -> None:
-    """Copy truth and predictions of [Sequence] to folder, in the form of DAVIS 2017.
-
-    The official evaluator wants ids in place of 2016's 255, and takes the length of a sequence from
-    its frames, which it does not open: they are empty files.
-    """
-    (folder / "ImageSets" / "2017").mkdir(parents=True)
-    names = "".join(f"{sequence.name}\n" for sequence in sequences)
-    (folder / "ImageSets" / "2017" / "val.txt").write_text(names)
-    for sequence in tqdm(sequences, "copying", unit="sequence", disable=None):
-        (folder / "JPEGImages" / "480p" / sequence.name).mkdir(parents=True)
-        for frame, path in sequence.masks.items():
-            (folder / "JPEGImages" / "480p" / sequence.name / f"{frame}.jpg").touch()
-            own = Path(sequence.name, f"{frame}.png")
-            write_mask(folder / "Annotations" / "480p" / own, read_sequence_mask(path, year))
-            if (masks / own).is_file():  # the first and the last need not be there
-                write_mask(folder / "masks" / own, read_sequence_mask(masks / own, year))
-
-
-def import_official(folder: Path) -> type:
-    """The official evaluator's class, from a checkout. Raises BadInput where it is none."""
-    sys.path.insert(0, str(folder))
-    try:
-        from davis2017.evaluation import DAVISEvaluation
-    except ImportError as error:
-        raise BadInput(
-            f"{folder}: the official evaluator cannot be imported ({error}); clone "
-            "https://github.com/davisvideochallenge/davis2017-evaluation, pip install what it needs"
-        ) from error
-    return DAVISEvaluation
-
-
-def benchmark_evaluate(
-    data: Path,
-    masks: Path,
-    official: Path,
-    year: Literal[2016, 2017] = 2017,
-    split: str = "val",
-    runs: int = 1,
-) -> None:
-    """Seconds to score masks, beside the official evaluator on the same files, as Markdown.
-
-    Args:
-        data: folder of a data set in DAVIS layout.
-        masks: the masks to score, MASKS/<sequence>/<frame>.png.
-        official: a checkout of https://github.com/davisvideochallenge/davis2017-evaluation.
-        year: 2016, one object (any non-zero value), or 2017, several.
-        split: name of the list of sequences in ImageSets.
-        runs: how often each is run, in turns; the table has the medians.
-    """
-    at_least(1, runs=runs)
-    sequences = load_split(data, year, split, need_frames=False)
-    DAVISEvaluation = import_official(official)
-    seconds = {"official": [], "gcvos_mini": []}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        as_2017(sequences, year, masks, copy)
-        for _ in range(runs):
-            began = clock()
-            theirs = DAVISEvaluation(folder, "semi-supervised", "val").evaluate(copy / "masks")
-            middle = clock()
-            ours = score_masks(copy, 2017, "val", copy / "masks")["mean"]
-            seconds["official"].append(middle - began)
-            seconds["gcvos_mini"].append(clock() - middle)
-    scores = {
-        "official": (np.mean(theirs["J"]["M"]), np.mean(theirs["F"]["M"])),
-        "gcvos_mini": (ours["J_mean"], ours["F_mean"]),
-    }
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    rows = [
-        (name, f"{median[name]:.1f}", f"{median[name] / median['gcvos_mini']:.2f}",
-         *(f"{score:.6f}" for score in scores[name]))
-        for name in seconds
-    ]  # fmt: skip
-    print(f"{sum(len(s.masks) for s in sequences)} masks of {len(sequences)} sequences\n")
-    print(markdown(("evaluator", "seconds", "/ gcvos_mini", "J", "F"), rows))
-
-
 def main() -> None:
     """The command line: one subcommand for each table."""
     import tyro
@@ -381,6 +386,7 @@ def main() -> None:
     commands = {
         "memory": benchmark_memory,
         "segment": benchmark_segment,
+        "train": benchmark_train,
         "evaluate": benchmark_evaluate,
         "keys": benchmark_keys,
         "length": benchmark_length,

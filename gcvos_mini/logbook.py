@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from gcvos_mini import fast
 from gcvos_mini.davis import Sequence, read_start
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.masks import read_sequence_mask
@@ -123,7 +124,8 @@ class Logbook:
 
 def validation_J(network: Network, sequences: list[tuple[Sequence, int]]) -> float:
     """Mean J over the objects of [(Sequence, year)], on their first frames but the given one."""
-    segmenter = VideoSegmenter(network.eval())
+    on = next(network.parameters()).device
+    segmenter = VideoSegmenter(fast.prepare(network, fast.pick_precision(None, on)))
     scores = []
     for sequence, year in sequences:
         paths = sequence.frames[:VALIDATION_FRAMES]
@@ -134,7 +136,6 @@ def validation_J(network: Network, sequences: list[tuple[Sequence, int]]) -> flo
                 truth = read_sequence_mask(sequence.masks[path.stem], year)
                 J.append([region_similarity(mask == i, truth == i) for i in segmenter.ids])
         scores += np.mean(J, axis=0).tolist()
-    network.train()
     return float(np.mean(scores))
 
 

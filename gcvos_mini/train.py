@@ -265,6 +265,13 @@ def start_network(config: Config, stage: Stage, dataset: TrainingClips, run: Run
     return network
 
 
+def find_stage(config: Config, stage: str) -> Stage:
+    """A stage of a Config by its name. Raises BadInput where it has none of this name."""
+    if stage not in config.stages:
+        raise BadInput(f"--stage {stage}: {config.name} has the stages {', '.join(config.stages)}")
+    return config.stages[stage]
+
+
 def train(
     run: Annotated[Run, tyro.conf.OmitArgPrefixes],
     config: Literal["smoke", "mini", "paper"] = "mini",
@@ -282,9 +289,7 @@ def train(
         learning_rate: another rate than the stage's, for all parts.
     """
     network = CONFIGS[config]
-    if stage not in network.stages:
-        raise BadInput(f"--stage {stage}: {config} has the stages {', '.join(network.stages)}")
-    settings = network.stages[stage]
+    settings = find_stage(network, stage)
     if learning_rate is not None:
         settings = replace(
             settings, learning_rate=learning_rate, backbone_learning_rate=learning_rate

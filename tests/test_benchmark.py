@@ -1,20 +1,23 @@
 """Side by side: the numbers are those of the operations and tensors themselves, never quoted."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from davis_folder import write_davis, write_masks
 
-from gcvos_mini import benchmark
+from gcvos_mini import benchmark, complexity, official, throughput
 from gcvos_mini.complexity import gc_read_operations, gc_write_operations, stm_read_operations
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_split
-from gcvos_mini.errors import exit_on_bad_input
+from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks, segment_split
 from gcvos_mini.memory import GlobalContext
 from gcvos_mini.segment import VideoSegmenter
-from gcvos_mini.toy import render_clips
+from gcvos_mini.toy import clip_frames, render_clips
 
 
 def cells(printed):
@@ -67,18 +70,113 @@ def test_memory_prints_a_row_per_memory_and_length_at_both_sizes(capsys):
     assert [row[6] for row in stm] == ["5.62", "11.25"]
 
 
-def test_segment_prints_a_row_per_memory(capsys):
-    """Ratios are to the first memory, and so are the equal pixels."""
-    benchmark.benchmark_segment(frames=3, height=32, memory=("stm-linear", "gc", "stm"))
+def test_segment_runs_every_combination_in_turns(tmp_path, capsys):
+    """Shares, ratios and equal pixels are to the first; what it saves is what it prints."""
+    benchmark.benchmark_segment(
+        lines=(48, 32), objects=(1, 2), memory=("stm-linear", "gc"), precision=("float32",),
+        frames=5, json=tmp_path / "speed.json",
+    )  # fmt: skip
+    report = json.loads((tmp_path / "speed.json").read_text())
+    cases = [(row["lines"], row["objects"], row["memory"]) for row in report["rows"]]
+    both = ("stm-linear", "gc")
+    assert cases == [(n, o, m) for n in (48, 32) for o in (1, 2) for m in both]
+    for linear, gc in zip(report["rows"][::2], report["rows"][1::2]):
+        assert linear["equal"] == 1 and gc["equal"] > 0.999  # the same operator
+        h, w = complexity.map_size(*gc["works_at"])
+        per_frame = gc["objects"] * h * w * (64 + 256) * 4
+        assert linear["state_bytes"] == 5 * per_frame  # after frames 0 to 3, and one more counted
+        assert gc["state_bytes"] == gc["objects"] * 64 * 256 * 4 * 2  # the mean, and frame 0's
+        assert gc["frames_per_second"] > 0 and gc["as_a_command"] > 0
+        assert set(gc["ms"]) == set(throughput.PARTS) and min(gc["ms"].values()) > 0
     printed = capsys.readouterr().out
-    assert "two-friends: 3 frames of 57x32 pixels, mini" in printed
-    table = cells(printed)
-    assert list(table)[2:] == ["stm-linear", "gc", "stm"]
-    assert table["memory"][1] == "/ stm-linear" and table["stm-linear"][1] == "1.000"
-    assert table["gc"][4] == table["stm-linear"][4] == "100.0000%"
-    assert float(table["gc"][1]) == pytest.approx(
-        float(table["gc"][0]) / float(table["stm-linear"][0]), rel=0.05
-    )  # both rounded
+    assert printed.count("| mini | 48 | 48 | 2 | gc | float32 |") == 3
+    first = next(line for line in printed.splitlines() if "| mini | 48" in line).split(" | ")
+    assert first[8] == "1.00" and float(first[6]) == pytest.approx(
+        report["rows"][0]["frames_per_second"], abs=0.01
+    )
+
+
+def test_parts_add_up_to_the_frame(model, monkeypatch):
+    """What is not in a part is in "finish": no time is counted twice, none is lost."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(throughput, "clock", lambda *_: next(ticks))
+    monkeypatch.setattr(throughput, "network_of", lambda *_: model)
+    case = throughput.Case("smoke", 48, None, 1, "gc", "float32")
+    (found,) = throughput.measure([case], 4, torch.device("cpu"))
+    assert len(found.steps) == 2  # frame 0 is given, frame 1 warms up
+    # Each of the five parts has two ticks, one second apart; reading and the ends have one each.
+    assert found.milliseconds() == {n: 1000 for n in throughput.PARTS} | {"finish": 7000}
+
+
+def test_operations_are_those_of_the_layers(model, monkeypatch):
+    monkeypatch.setattr(throughput, "network_of", lambda *_: model)
+    cases = [throughput.Case("smoke", 64, None, o, "gc", "float32") for o in (1, 2)]
+    one, two = throughput.measure(cases, 4, torch.device("cpu"))
+    h, w = complexity.map_size(*one.size)
+    stem = 64 * 49 * 3 * (8 * h) * (8 * w)  # the query encoder's first layer
+    heads = 9 * 256 * (SMOKE.key_dim + SMOKE.local_dim) * h * w
+    assert stem + heads < one.operations < two.operations < 2 * one.operations
+    assert two.moved < 2 * one.moved
+
+
+def test_cut_into_objects():
+    mask = next(clip_frames("two-friends", 64, frames=1))[1]
+    cut = throughput.cut_into(mask, 3)
+    assert set(np.unique(cut)) == {0, 1, 2, 3} and ((cut > 0) == (mask > 0)).all()
+    assert np.ptp([np.sum(cut == i) for i in (1, 2, 3)]) <= 1
+
+
+def test_train_compares_precisions(tmp_path, capsys):
+    clips = render_clips(tmp_path / "set", 0, 64, ["train-000", "train-001"], 4, progress=False)
+    benchmark.benchmark_train(
+        "smoke", "videos", (clips,), ("float32",), clips=24, json=tmp_path / "train.json"
+    )
+    (row,) = json.loads((tmp_path / "train.json").read_text())["rows"]
+    assert row["precision"] == "float32" and row["clips_per_second"] > 0
+    assert 0 <= row["waiting"] < 1 and row["first_ms"] > 0
+    assert "| float32 |" in capsys.readouterr().out
+
+
+def test_a_training_that_fails_says_why(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="training failed: error: .*empty"):
+        benchmark.benchmark_train("smoke", "videos", (tmp_path / "empty",), ("float32",), clips=24)
+
+
+# ---- the official network ------------------------------------------------------------------------
+
+STM = """
+import torch
+import helpers
+from torchvision import models
+
+class STM(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = models.resnet50(pretrained=True)  # without being patched: a download
+
+    def forward(self, frame, *past):
+        if len(past) == 2:  # memorize: mask, number of objects
+            return torch.ones(1, 2, 3, 1, 4, 4), torch.ones(1, 2, 5, 1, 4, 4)
+        helpers.read.append(past[0].shape[3])
+        return torch.full((1, 2, *frame.shape[2:]), float(past[0].shape[3]))
+"""
+
+
+def test_the_official_network_reads_what_was_kept_and_the_last_frame(tmp_path, monkeypatch):
+    (tmp_path / "model.py").write_text(STM)
+    (tmp_path / "helpers.py").write_text("read = []")
+    monkeypatch.delitem(sys.modules, "helpers", raising=False)
+    before = torchvision.models.resnet50
+    step = official.stm_step(tmp_path, torch.zeros(1, 3, 32, 32), 20, "float32")
+    assert torchvision.models.resnet50 is before and str(tmp_path) not in sys.path
+    step(), step()
+    assert sys.modules["helpers"].read == [21, 21]  # the kept ones do not grow
+
+
+def test_no_checkout_is_one_line(tmp_path):
+    with pytest.raises(BadInput, match="the official network cannot be imported"):
+        official.official_stm(tmp_path)
 
 
 # ---- long clips --------------------------------------------------------------------------------
@@ -173,8 +271,12 @@ def test_evaluate_gives_both_the_same_masks(tmp_path, monkeypatch, capsys):
         ("memory --memory lstm", "memory 'lstm': no such memory"),
         ("memory --device tpu", "--device tpu: not on this machine"),
         ("segment --memory lstm", "memory 'lstm': no such memory"),
-        ("segment --clip nobody", "nobody: no such clip"),
-        ("segment --frames 1", "--frames 1: too small; give at least 2"),
+        ("segment --lines 8", "--lines 8: too small; give at least 16"),
+        ("segment --objects 99", "--objects 99: too large; give at most 64"),
+        ("segment --precision float16 --device cpu", "--precision float16: for GPUs"),
+        ("segment --frames 3", "--frames 3: too small; give at least 4"),
+        ("train --config paper --stage embedded", "--stage embedded: paper has the stages"),
+        ("train --clips 16", "--clips 16: too small; give at least 32"),
         ("segment --height 0", "--height 0: too small"),
         ("segment --checkpoint none.safetensors", "none.safetensors: no such file"),
     ],

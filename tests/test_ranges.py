@@ -13,6 +13,7 @@ from gcvos_mini.benchmark import (
     benchmark_length,
     benchmark_memory,
     benchmark_segment,
+    benchmark_train,
 )
 from gcvos_mini.compare import compare
 from gcvos_mini.errors import exit_on_bad_input
@@ -34,7 +35,10 @@ NUMBERS = {
     evaluate: {"height": HEIGHT},
     segment: {"height": HEIGHT},
     benchmark_memory: {"frames": [-1, 0], "runs": [-1, 0]},
-    benchmark_segment: {"frames": [-1, 0, 1], "height": HEIGHT},
+    benchmark_segment: {
+        "frames": [-1, 0, 1, 3], "height": HEIGHT, "lines": HEIGHT, "objects": [-1, 0, 65],
+    },
+    benchmark_train: {"clips": [-1, 0, 31]},
     benchmark_evaluate: {"runs": [-1, 0]},
     benchmark_keys: {"height": HEIGHT},
     benchmark_length: {"frames": [-1, 0, 6], "head": [-1, 0, 1]},
