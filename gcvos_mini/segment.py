@@ -37,7 +37,10 @@ from gcvos_mini.sources import check_fits, find_first_mask, video_frames
 
 def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
     """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(frame)
+    if torch.device(device).type == "cuda":
+        pixels = pixels.pin_memory()  # is copied while the processor goes on
+    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None].float() / 255
 
 
 def pad_to_stride(x: Tensor, stride: int = STRIDE) -> Tensor:
@@ -227,8 +230,7 @@ class VideoSegmenter:
         odds = self.model.decode(context, query)[..., : image.shape[2], : image.shape[3]]
         soft = object_probabilities(odds)  # (O + 1, h, w)
         self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
-        # On a CPU, argmax over the first dimension takes twenty times as long as max.
-        winner = self.probabilities.max(dim=0).indices  # (H, W)
+        winner = self.probabilities.max(dim=0).indices  # (H, W); argmax takes twenty times as long
         labels = np.array([0, *self.ids], dtype=np.uint8)
         return labels[winner.cpu().numpy()], image, soft
 
