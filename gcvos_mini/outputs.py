@@ -109,15 +109,6 @@ def claim(out: Path, inputs: Iterable[Path], run: str, overwrite: bool = False) 
         )
 
 
-def free_name(path: Path) -> Path:
-    """This path, or the next one that does not exist: clip.mp4, clip-2.mp4, clip-3.mp4, ..."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
-
-
 def masks_folder(source: Path | str) -> Path:
     """The folder beside a source for its masks, of its whole name: no two sources share one."""
     return Path(source).with_name(f"{Path(source).name}-masks")

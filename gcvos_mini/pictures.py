@@ -7,12 +7,12 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.commands import command
+from gcvos_mini.errors import BadInput, free_name
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
@@ -50,11 +50,9 @@ def read_image(path: Path | str) -> Image.Image:
         raise BadInput(f"{path}: too large for this machine's memory; make it smaller") from None
     except Image.DecompressionBombError:
         limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
-        smaller = quote(str(path.with_name(f"{path.stem}-smaller{path.suffix}")))
-        raise BadInput(
-            f"{path}: more than {limit}; make it smaller: "
-            f"magick {quote(str(path))} -resize 50% {smaller}"
-        ) from None
+        smaller = free_name(path.with_name(f"{path.stem}-smaller{path.suffix}"))
+        fix = command("magick", path, "-resize", "50%", smaller)
+        raise BadInput(f"{path}: more than {limit}; make it smaller: {fix}") from None
     except DECODER_ERRORS as error:
         raise BadInput(unreadable(path, error)) from None
     if not whole:
@@ -73,11 +71,9 @@ def unreadable(path: Path, error: Exception) -> str:
         start = b""
     for mark, kind in FOREIGN.items():
         if mark in start:
-            converted = quote(str(path.with_name(f"{path.stem}-converted.jpg")))
-            return (
-                f"{path}: is {kind}, whatever its name says; convert it first: "
-                f"magick {quote(str(path))} {converted}"
-            )
+            converted = free_name(path.with_name(f"{path.stem}-converted.jpg"))
+            fix = command("magick", path, converted)
+            return f"{path}: is {kind}, whatever its name says; convert it first: {fix}"
     reason = " ".join(str(error).split())
     return f"{path}: cannot be read as an image ({reason}); copy it again"
 

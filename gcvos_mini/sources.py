@@ -11,15 +11,15 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
 
 import av
 import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from gcvos_mini.commands import command
 from gcvos_mini.containers import ends_early
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.pictures import (
     DECODER_ERRORS,
     FRAME_SUFFIXES,
@@ -144,11 +144,9 @@ def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
             problems.append(f"cut off after frame {count - 1}" if count else "cut off at once")
     if count == 0 and not problems:
         codec = stream.codec_context.name
-        converted = quote(str(path.with_name(f"{path.stem}-h264.mp4")))
-        raise BadInput(
-            f"{path}: not one frame can be decoded ({codec}); convert it first: "
-            f"ffmpeg -i {quote(str(path))} -c:v libx264 {converted}"
-        )
+        converted = free_name(path.with_name(f"{path.stem}-h264.mp4"))
+        fix = command("ffmpeg", "-i", path, "-c:v", "libx264", converted)
+        raise BadInput(f"{path}: not one frame can be decoded ({codec}); convert it first: {fix}")
     if problems:
         raise BadInput(
             f"{path}: {problems[0]}; {count} frames could be read, the masks of those are kept"

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.errors import BadInput, free_name, written_whole
 from gcvos_mini.masks import write_mask
-from gcvos_mini.outputs import claim, free_name, run_of_segmenter
+from gcvos_mini.outputs import claim, run_of_segmenter
 from gcvos_mini.pictures import FRAME_SUFFIXES
 from gcvos_mini.segment import VideoSegmenter, follow_source
 from gcvos_mini.sources import RATE, check_fits, length_and_rate

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import read_mask, write_mask
-from gcvos_mini.outputs import free_name, run_of_segmenter
+from gcvos_mini.outputs import run_of_segmenter
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.show import render
 from gcvos_mini.show.explore import Runner
