@@ -63,7 +63,8 @@ def is_number(name: str) -> bool:
 def listed(names: list[str]) -> str:
     """The first of some names, and how many there are."""
     more = ", ..." if len(names) > NAMED else ""
-    return f"{len(names)} files: {', '.join(names[:NAMED])}{more}" if names else "it is empty"
+    count = "1 file" if len(names) == 1 else f"{len(names)} files"
+    return f"{count}: {', '.join(names[:NAMED])}{more}" if names else "it is empty"
 
 
 def say_unused(masks: Path, names: list[str], why: str) -> None:

@@ -202,9 +202,9 @@ def source(request, tmp_path):
     [
         (["00002.png"], []),
         (["00002.png", "._00003.png"], []),
-        (["00002.png", "3.png"], ["not used, 1 files: 3.png; "]),
+        (["00002.png", "3.png"], ["not used, 1 file: 3.png; "]),
         (["00002.png", "00004.jpg", "notes.txt"], ["not used, 2 files: 00004.jpg, notes.txt; "]),
-        (["00002.png", "00099.png"], ["not used, 1 files: 00099.png; "]),
+        (["00002.png", "00099.png"], ["not used, 1 file: 00099.png; "]),
         (["00002.png", "a.png", "b.png", "c.png", "d.png"], ["4 files: a.png, b.png, c.png, ...;"]),
         (["00002.png", "00000.png"], ["00000.png: not used, the first frame has "]),
     ],
