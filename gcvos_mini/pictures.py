@@ -29,6 +29,17 @@ FOREIGN = {
     b"ftypavif": "AVIF",
     b"%PDF": "PDF",
 }
+VIDEOS = {
+    b"ftyp": "MP4 or MOV",
+    b"moov": "MOV",
+    b"mdat": "MOV",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+    b"AVI LIST": "AVI",
+    b"\0\0\1\xba": "MPEG",
+    b"\0\0\1\xb3": "MPEG",
+    b"FLV\1": "FLV",
+    b"\x30\x26\xb2\x75": "WMV",
+}
 
 
 def read_image(path: Path | str) -> Image.Image:
@@ -65,17 +76,28 @@ def read_image(path: Path | str) -> Image.Image:
 
 def unreadable(path: Path, error: Exception) -> str:
     """One line on a file that Pillow cannot read: what it is, and how to make a picture of it."""
-    try:
-        start = path.read_bytes()[:16]
-    except OSError:
-        start = b""
-    for mark, kind in FOREIGN.items():
-        if mark in start:
-            converted = free_name(path.with_name(f"{path.stem}-converted.jpg"))
-            fix = command("magick", path, converted)
-            return f"{path}: is {kind}, whatever its name says; convert it first: {fix}"
+    kind = foreign_kind(path)
+    if kind in FOREIGN.values():
+        converted = free_name(path.with_name(f"{path.stem}-converted.jpg"))
+        fix = command("magick", path, converted)
+        return f"{path}: is {kind}, whatever its name says; convert it first: {fix}"
+    if kind:
+        return (
+            f"{path}: is a video ({kind}), whatever its name says; put the right picture in its "
+            "place, or give this file alone as the video"
+        )
     reason = " ".join(str(error).split())
     return f"{path}: cannot be read as an image ({reason}); copy it again"
+
+
+def foreign_kind(path: Path) -> str | None:
+    """What a file's first bytes say that it is, where Pillow reads no such file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return None
+    return next((kind for mark, kind in (FOREIGN | VIDEOS).items() if mark in start), None)
 
 
 def is_whole_png(content: bytes) -> bool:

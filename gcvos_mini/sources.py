@@ -22,13 +22,19 @@ from gcvos_mini.containers import ends_early
 from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.pictures import (
     DECODER_ERRORS,
+    FOREIGN,
     FRAME_SUFFIXES,
     check_same_size,
+    foreign_kind,
     list_files,
     list_in_time_order,
     read_frame,
 )
 
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv",
+    ".3gp",
+)  # fmt: skip
 RATE = 24.0  # frames a second, of sources that do not say
 OPEN_ERRORS = (av.FFmpegError, OSError, ValueError)  # of av.open; OSError on an empty file
 av.logging.set_level(av.logging.PANIC)  # what is wrong is said in one line, here
@@ -106,6 +112,7 @@ def shown_stream(container, path):
 
 def decode(path: Path) -> Iterator[np.ndarray]:
     """Frames uint8 (H, W, 3) of a video file, upright. Raises BadInput as `video_frames` does."""
+    check_is_no_picture(path)
     with path.open("rb") as file:  # not by its name, which FFmpeg may take for a URL or a pattern
         try:
             container = av.open(file)
@@ -118,6 +125,25 @@ def decode(path: Path) -> Iterator[np.ndarray]:
                     yield from decode_stream(path, container, stream)
                     return
     yield from decode_animation(path)
+
+
+def check_is_no_picture(path: Path) -> None:
+    """Raise BadInput where a file that is named as a video holds one picture."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return
+    kind = foreign_kind(path)
+    kind = kind if kind in FOREIGN.values() else None
+    try:
+        with Image.open(path) as image:
+            one = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+            kind = image.format if one and image.format != "MPEG" else None  # a video, to Pillow
+    except DECODER_ERRORS:
+        pass
+    if kind:
+        raise BadInput(
+            f"{path}: is a {kind} picture, whatever its name says; give a video, or a folder of "
+            "pictures"
+        )
 
 
 def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
