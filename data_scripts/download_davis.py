@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import fetch
 import tyro
 
+from gcvos_mini.commands import python, script
 from gcvos_mini.errors import exit_on_bad_input
 
 PARTS = ("JPEGImages", "Annotations", "ImageSets")
@@ -38,14 +39,14 @@ def place(path, folder):
 def next_steps(chosen, target, folder):
     """The commands that go on from here."""
     if chosen == "2017-test-dev":  # only first masks are public: nothing to score
-        frames, mask = (target / part / folder / "SEQUENCE" for part in PARTS[:2])
-        command = f"segment --frames {frames} --mask {mask}/00000.png --out DIR"
+        frames, masks = (sorted((target / part / folder).iterdir())[0] for part in PARTS[:2])
+        out = Path("runs", target.name, frames.name)
+        words = ["gcvos_mini.segment", "--frames", frames, "--masks", masks, "--out", out]
     else:
-        year = chosen[:4]
-        command = f"evaluate --data {target} --year {year} --split val --checkpoint mini"
-    return (
-        f"next: python data_scripts/check_dataset.py {target}\n      python -m gcvos_mini.{command}"
-    )
+        words = ["gcvos_mini.evaluate", "--data", target, "--year", chosen[:4], "--split", "val",
+                 "--checkpoint", "mini", "--out", Path("runs", target.name)]  # fmt: skip
+    check = python(script("check_dataset.py"), target)
+    return f"next: {check}\n      {python('-m', *words)}"
 
 
 def download(

@@ -12,9 +12,11 @@ from typing import Literal
 import fetch
 import tyro
 
+from gcvos_mini.commands import python
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 
 PARTS = ("images", "masks")
+STAGE = Path("runs/paper-stills")  # as `make paper` calls it
 
 
 def by_suffix(path):
@@ -61,8 +63,10 @@ def download(
 
         for name in names:
             print(f"{out / name}: {len(find_stills(out / name))} images with masks")
-        folders = " ".join(str(out / name) for name in names)
-        print(f'next: make paper STILLS="{folders}" DAVIS=DIR GPUS=4')
+        folders = [out / name for name in names]
+        words = ["--config", "paper", "--stage", "stills", "--backbone", "imagenet"]
+        train = ["-m", "gcvos_mini.train", *words, "--data", *folders, "--out", STAGE]
+        print(f"next: {python(*train)}\n      (make paper does that on several GPUs, and the rest)")
 
 
 def main():

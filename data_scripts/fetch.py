@@ -9,7 +9,6 @@ Whatever goes wrong raises BadInput with the file or the URL, and the fix.
 """
 
 import os
-import shlex
 import shutil
 import stat
 import sys
@@ -24,6 +23,7 @@ import pooch
 import requests  # pooch's own dependency
 from tqdm import tqdm
 
+from gcvos_mini.commands import python
 from gcvos_mini.errors import BadInput
 
 MANIFEST = Path(__file__).with_name("archives.toml")
@@ -178,8 +178,8 @@ def download(archive, path):
         except ValueError:  # from pooch, which has removed the file
             failures.append(f"{url}: {path.name} came with another SHA-256 than in {source}")
     by_hand = archive.get("by_hand", f"get {path.name} from {archive['home']}")
-    command = shlex.join(["python", *sys.argv, "--offline", path.name])
-    raise BadInput("; ".join([*failures, f"by hand: {by_hand}, then {command}"]))
+    again = f"save it as {path} and run again: {python(*sys.argv)}"
+    raise BadInput("; ".join([*failures, f"by hand: {by_hand}; {again}"]))
 
 
 def resume(url, output, _, part, size):

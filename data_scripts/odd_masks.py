@@ -14,12 +14,12 @@ What can be mended:
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 import cv2
 import numpy as np
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.commands import move
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import (
     FEW_LEVELS,
     PALETTE,
@@ -140,8 +140,8 @@ def mend(video, masks):
             labels = mask_labels(mask.path)[1]
             write_once(target, labels if table is None else harden(labels, table))
     old, new = video.masks_folder, video.fixed
-    kept = new.with_name(f"{new.name}.original")
-    use = f"mv {quote(str(old))} {quote(str(kept))} && mv {quote(str(new))} {quote(str(old))}"
+    kept = free_name(new.with_name(f"{new.name}.original"))
+    use = f"{move(old, kept)} && {move(new, old)}"
     lost = [f"not mended, put a good one into {new}: {mask.path}" for mask in masks if mask.error]
     return [*lost, f"mended: {new}; to use it: {use}"]
 

@@ -18,9 +18,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from gcvos_mini.commands import python
 from gcvos_mini.config import Stage
 from gcvos_mini.davis import Sequence, find_resolution, load_sequence, load_split
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import VOID, object_ids, read_sequence_mask
 from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_files, read_frame
 
@@ -74,9 +75,10 @@ def find_data(
                 videos.append(video)
                 stills += video
         else:
+            fix = python("-m", "gcvos_mini.toy", "--out", free_name(folder))
             raise BadInput(
                 f"{folder}: neither stills (images/ and masks/) nor DAVIS (JPEGImages/, ...); "
-                "make the embedded clips with python -m gcvos_mini.toy --out DIR"
+                f"make the embedded clips: {fix}"
             )
     return stills, videos
 

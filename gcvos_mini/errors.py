@@ -1,4 +1,7 @@
-"""Bad input ends in one clear line and exit status 2, never in a traceback; files appear whole."""
+"""Bad input ends in one clear line and exit status 2, never in a traceback.
+
+Files appear whole, and under a free name where they must not replace another.
+"""
 
 import math
 import os
@@ -53,6 +56,15 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         raise BadInput(
             f"{path}: cannot be written ({reason}); make room or choose another folder"
         ) from error
+
+
+def free_name(path: Path) -> Path:
+    """This path, or the next one that does not exist: clip.mp4, clip-2.mp4, clip-3.mp4, ..."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 LARGEST_SEED = 2**32 - 1  # NumPy's

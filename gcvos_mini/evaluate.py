@@ -38,7 +38,13 @@ from gcvos_mini.memory import name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
 from gcvos_mini.outputs import check_apart, run_id
 from gcvos_mini.pictures import check_same_size, read_frame
-from gcvos_mini.predictions import check_predictions, read_pair, say_what_is_strange
+from gcvos_mini.predictions import (
+    LOOKED_AT,
+    check_predictions,
+    overlaps,
+    read_pair,
+    say_what_is_strange,
+)
 from gcvos_mini.results import (
     KEYS,
     average,
@@ -119,6 +125,7 @@ def score_sequence(
         ids = list(enters)
     strange, later, known = set(), set(), {0, VOID, *ids}
     j, f = np.empty((2, len(middle), len(ids)))  # (T, O) each
+    together = np.zeros((256, 256), np.int64)
     for t, frame in enumerate(middle):
         prediction, truth = read_pair(folder / f"{frame}.png", sequence.masks[frame], year)
         if official and prediction.max() > max(ids):
@@ -128,11 +135,13 @@ def score_sequence(
             )
         strange |= set(np.unique(prediction).tolist()) - known
         later |= set(np.unique(truth).tolist()) - known
+        if t < LOOKED_AT:
+            together += overlaps(prediction, truth)
         prediction = np.stack([prediction == i for i in ids])  # (O, H, W)
         truth = np.stack([truth == i for i in ids])  # (O, H, W)
         j[t] = region_similarity(prediction, truth)
         f[t] = boundary_accuracy(prediction, truth)
-    say_what_is_strange(folder, sorted(strange), ids, j)
+    say_what_is_strange(folder, sorted(strange), ids, j, together)
     if later:
         note = f"note: {sequence.name}: objects {sorted(later)} enter after the first mask"
         print(f"{note}; --late follows and scores them", file=sys.stderr)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from gcvos_mini.commands import python, script
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.pictures import read_image
 
@@ -24,7 +25,6 @@ FEW_LEVELS = 3  # levels found only between brighter and darker ones, from which
 FAINT = 8  # levels below it are a wide smooth edge's last traces on the background
 SPECKLED = 0.5  # share of the object pixels that are mixed with other ids: dithering
 RUN_FIELD = "gcvos_mini run"  # of a PNG's text: which run made it
-REPAIR = "python data_scripts/check_dataset.py DIR --fix-masks mends a data set's masks"
 
 
 def _palette():
@@ -106,7 +106,7 @@ def check_ids(mask: np.ndarray, path: Path | str) -> None:
     if levels >= FEW_LEVELS:
         raise BadInput(
             f"{path}: soft edges; each of their {levels} levels would be an object; save it "
-            f"without smoothing, as ids 0, 1, 2, ... ({REPAIR})"
+            f"without smoothing, as ids 0, 1, 2, ...{repair(path)}"
         )
     if is_speckled(mask):
         raise BadInput(
@@ -119,6 +119,16 @@ def check_ids(mask: np.ndarray, path: Path | str) -> None:
             f"{path}: {len(ids)} objects, at most {MOST_OBJECTS} are followed at once; if they are "
             "not meant, save the mask as ids 0, 1, 2, ..., else split it in several masks"
         )
+
+
+def repair(path: Path | str) -> str:
+    """How to mend a mask that lies in a data set, as the end of a message; "" where it does not."""
+    for folder in Path(path).parents:
+        parts = [{"JPEGImages", "Annotations"}, {"images", "masks"}]
+        if any(all((folder / name).is_dir() for name in part) for part in parts):
+            fix = python(script("check_dataset.py"), folder, "--fix-masks")
+            return f"; or mend the data set's masks: {fix}"
+    return ""
 
 
 def edge_levels(labels: np.ndarray) -> int:

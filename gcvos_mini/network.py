@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gcvos_mini.commands import HOW_TO_TRAIN, python
 from gcvos_mini.config import CONFIGS, STRIDE, Config
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.memory import NORMALIZATIONS, at_least_float32
@@ -217,7 +218,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
+        raise BadInput(f"{path}: no such file; check the path, or train one: {HOW_TO_TRAIN}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -258,9 +259,9 @@ def find_weights(name: Path | str) -> Path:
         return Path(name)
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
+        fix = python("-m", "gcvos_mini.train", "--config", str(name), "--help")
         raise BadInput(
-            f"{name}: no trained weights are shipped for it; train it with "
-            f"python -m gcvos_mini.train --config {name}, or pass pretrained=False"
+            f"{name}: no trained weights are shipped for it; pass pretrained=False, or train: {fix}"
         )
     return path
 

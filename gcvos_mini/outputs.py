@@ -6,7 +6,7 @@ is written: it may hold masks of the very same run, which come out the same agai
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 
 from gcvos_mini.errors import BadInput
-from gcvos_mini.masks import RUN_FIELD
+from gcvos_mini.masks import RUN_FIELD, read_mask
 from gcvos_mini.memory import name_of
 from gcvos_mini.pictures import DECODER_ERRORS, FRAME_SUFFIXES, list_files
+
+BY_HAND = ", corrected"  # behind the run's name, in a mask that was corrected by hand
 
 
 def run_id(**settings) -> str:
@@ -86,9 +88,27 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
             )
 
 
-def claim(out: Path, inputs: Iterable[Path], run: str, overwrite: bool = False) -> None:
+def by_hand(run: str) -> str:
+    """What a mask says that was corrected by hand: another run, so that this one keeps it."""
+    return run + BY_HAND
+
+
+def corrected_masks(out: Path, run: str) -> dict[str, np.ndarray]:
+    """{frame name: uint8 (H, W)} of a run's masks in a folder that were corrected by hand."""
+    masks = list_files(Path(out), (".png",))
+    return {path.stem: read_mask(path) for path in masks if run_of(path) == by_hand(run)}
+
+
+def claim(
+    out: Path,
+    inputs: Iterable[Path],
+    run: str,
+    overwrite: bool = False,
+    corrected: Collection[str] = (),
+) -> None:
     """Make sure that masks of a run may be written to `out`. overwrite: start over.
 
+    corrected: names of frames whose masks were corrected by hand, and that the run takes over.
     Starting over removes what this program wrote, and nothing else. Raises BadInput where `out` is
     mixed up with what is read, or holds pictures of another run, or of anything else.
     """
@@ -102,20 +122,15 @@ def claim(out: Path, inputs: Iterable[Path], run: str, overwrite: bool = False) 
     if overwrite:
         for path in made:
             path.unlink()
-    elif any(maker != run for maker in made.values()):
+        return
+    taken = {name: by_hand(run) for name in corrected}
+    if any(maker not in (run, taken.get(path.stem)) for path, maker in made.items()):
+        hand = sum(maker.endswith(BY_HAND) for maker in made.values())
+        also = f"; {hand} of them corrected by hand" if hand else ""
         raise BadInput(
             f"{out}: holds {len(made)} masks of another run (other frames, first mask, weights or "
-            "settings); name another folder, or remove them with --overwrite"
+            f"settings{also}); name another folder, or remove them with --overwrite"
         )
-
-
-def free_name(path: Path) -> Path:
-    """This path, or the next one that does not exist: clip.mp4, clip-2.mp4, clip-3.mp4, ..."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
 
 
 def masks_folder(source: Path | str) -> Path:

@@ -7,12 +7,12 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.commands import command
+from gcvos_mini.errors import BadInput, free_name
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
@@ -28,6 +28,17 @@ FOREIGN = {
     b"ftypmsf1": "HEIC",
     b"ftypavif": "AVIF",
     b"%PDF": "PDF",
+}
+VIDEOS = {
+    b"ftyp": "MP4 or MOV",
+    b"moov": "MOV",
+    b"mdat": "MOV",
+    b"\x1a\x45\xdf\xa3": "Matroska or WebM",
+    b"AVI LIST": "AVI",
+    b"\0\0\1\xba": "MPEG",
+    b"\0\0\1\xb3": "MPEG",
+    b"FLV\1": "FLV",
+    b"\x30\x26\xb2\x75": "WMV",
 }
 
 
@@ -50,11 +61,9 @@ def read_image(path: Path | str) -> Image.Image:
         raise BadInput(f"{path}: too large for this machine's memory; make it smaller") from None
     except Image.DecompressionBombError:
         limit = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million pixels"
-        smaller = quote(str(path.with_name(f"{path.stem}-smaller{path.suffix}")))
-        raise BadInput(
-            f"{path}: more than {limit}; make it smaller: "
-            f"magick {quote(str(path))} -resize 50% {smaller}"
-        ) from None
+        smaller = free_name(path.with_name(f"{path.stem}-smaller{path.suffix}"))
+        fix = command("magick", path, "-resize", "50%", smaller)
+        raise BadInput(f"{path}: more than {limit}; make it smaller: {fix}") from None
     except DECODER_ERRORS as error:
         raise BadInput(unreadable(path, error)) from None
     if not whole:
@@ -67,19 +76,28 @@ def read_image(path: Path | str) -> Image.Image:
 
 def unreadable(path: Path, error: Exception) -> str:
     """One line on a file that Pillow cannot read: what it is, and how to make a picture of it."""
-    try:
-        start = path.read_bytes()[:16]
-    except OSError:
-        start = b""
-    for mark, kind in FOREIGN.items():
-        if mark in start:
-            converted = quote(str(path.with_name(f"{path.stem}-converted.jpg")))
-            return (
-                f"{path}: is {kind}, whatever its name says; convert it first: "
-                f"magick {quote(str(path))} {converted}"
-            )
+    kind = foreign_kind(path)
+    if kind in FOREIGN.values():
+        converted = free_name(path.with_name(f"{path.stem}-converted.jpg"))
+        fix = command("magick", path, converted)
+        return f"{path}: is {kind}, whatever its name says; convert it first: {fix}"
+    if kind:
+        return (
+            f"{path}: is a video ({kind}), whatever its name says; put the right picture in its "
+            "place, or give this file alone as the video"
+        )
     reason = " ".join(str(error).split())
     return f"{path}: cannot be read as an image ({reason}); copy it again"
+
+
+def foreign_kind(path: Path) -> str | None:
+    """What a file's first bytes say that it is, where Pillow reads no such file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return None
+    return next((kind for mark, kind in (FOREIGN | VIDEOS).items() if mark in start), None)
 
 
 def is_whole_png(content: bytes) -> bool:

@@ -10,6 +10,9 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import object_ids, one_object, read_mask, read_sequence_mask
 from gcvos_mini.pictures import check_same_size
 
+LOOKED_AT = 5  # first scored frames, in which ids are still where they were given
+ALIKE = 0.5  # J from which a predicted mask is of that object; no two can have more with one
+
 
 def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
     """Raise BadInput naming the first prediction of a scored frame that is not there."""
@@ -46,11 +49,35 @@ def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.nd
     return prediction, truth
 
 
-def say_what_is_strange(folder: Path, strange: list[int], ids: list[int], j: np.ndarray) -> None:
+def overlaps(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(256, 256): how many pixels have id p in a prediction and id t in the truth, (H, W) each."""
+    both = prediction.ravel().astype(np.int64) * 256 + truth.ravel()
+    return np.bincount(both, minlength=256 * 256).reshape(256, 256)
+
+
+def exchanged(together: np.ndarray, ids: list[int]) -> list[tuple[int, int]]:
+    """[(id in the truth, id that lies there in the predictions)] of objects with another's id.
+
+    together: sum of `overlaps`. An id lies there where its J with the object is at least ALIKE and
+    more than twice that of the object's own.
+    """
+    inside = together[np.ix_(ids, ids)]
+    union = together[ids].sum(axis=1)[:, None] + together[:, ids].sum(axis=0) - inside
+    j = inside / np.maximum(union, 1)  # (O, O), of predicted and true ids
+    best = j.argmax(axis=0)
+    return [
+        (ids[t], ids[p]) for t, p in enumerate(best) if j[p, t] >= ALIKE and j[t, t] < j[p, t] / 2
+    ]
+
+
+def say_what_is_strange(
+    folder: Path, strange: list[int], ids: list[int], j: np.ndarray, together: np.ndarray
+) -> None:
     """A line on stderr where predictions cannot be what was meant to be scored.
 
-    strange: ids that the first mask does not have; j: (T, O), J of the objects. Raises BadInput
-    where no id of the first mask is ever hit, but others are there: grey levels, say.
+    strange: ids that the first mask does not have; j: (T, O), J of the objects; together: sum of
+    the `overlaps` of the first frames. Raises BadInput where no id of the first mask is ever hit,
+    but others are there: grey levels, say.
     """
     if strange and not j.any():
         raise BadInput(
@@ -61,6 +88,12 @@ def say_what_is_strange(folder: Path, strange: list[int], ids: list[int], j: np.
         print(
             f"note: {folder}: ids {strange[:8]} are not in the first mask, which has {ids}; they "
             "are not scored",
+            file=sys.stderr,
+        )
+    if pairs := exchanged(together, ids):
+        said = ", ".join(f"{p} lies on the truth's {t}" for t, p in pairs[:8])
+        print(
+            f"note: {folder}: ids look exchanged: {said}; they are scored as they are",
             file=sys.stderr,
         )
     if (j == 1).all():

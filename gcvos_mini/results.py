@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gcvos_mini.commands import HOW_TO_TRAIN
 from gcvos_mini.davis import Sequence
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.network import find_weights
@@ -42,7 +43,7 @@ def fingerprint(checkpoint: str) -> str | None:
         return None
     path = find_weights(checkpoint)
     if not path.is_file():
-        raise BadInput(f"{path}: no such file; train one with python -m gcvos_mini.train")
+        raise BadInput(f"{path}: no such file; check the path, or train one: {HOW_TO_TRAIN}")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -11,7 +11,7 @@ Command line: python -m gcvos_mini.segment --frames DIR|VIDEO --mask PNG --out D
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -27,12 +27,12 @@ from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.fast import Precision
+from gcvos_mini.given import check_used, find_first_mask, find_masks
 from gcvos_mini.masks import object_ids, read_first_mask, read_later_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
 from gcvos_mini.network import Network, load_model
 from gcvos_mini.outputs import claim, run_of_segmenter
-from gcvos_mini.pictures import list_files
-from gcvos_mini.sources import check_fits, find_first_mask, video_frames
+from gcvos_mini.sources import check_fits, video_frames
 
 
 def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
@@ -287,14 +287,16 @@ def follow(
 
 
 def follow_source(
-    segmenter: Segmenter, source: Path | str, first_mask: np.ndarray, masks: Path | None = None
+    segmenter: Segmenter,
+    source: Path | str,
+    first_mask: np.ndarray,
+    mask_of: Callable[[str], np.ndarray | None] = lambda name: None,
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """As `follow`, of a folder or a video file: yield (name, frame, mask) of each frame.
 
-    masks: a folder of PNGs named as the frames that they belong to, where more is known than the
-    first mask. Raises BadInput as `video_frames` and `follow` do.
+    mask_of: gives what is known of a later frame's mask by the frame's name, or None. Raises
+    BadInput as `video_frames` and `follow` do.
     """
-    known = {path.stem: path for path in list_files(masks, (".png",))} if masks else {}
     names = []
 
     def frames():
@@ -305,8 +307,7 @@ def follow_source(
     def told():
         yield None  # the first frame's mask is given, and read as a first one
         while True:
-            path = known.get(names[-1])
-            yield None if path is None else read_later_mask(path)
+            yield mask_of(names[-1])
 
     for frame, mask in follow(segmenter, frames(), first_mask, source, told()):
         yield names.pop(), frame, mask  # one frame at a time is read, so one name is there
@@ -382,16 +383,21 @@ def segment(
     mask = find_first_mask(frames, mask, masks)
     first_mask = read_first_mask(mask)
     check_fits(frames, first_mask, mask)  # before --overwrite removes anything
+    known = find_masks(frames, masks, mask) if masks else {}
     run = run_of_segmenter(segmenter, frames, first_mask, masks)
     claim(out, [frames, mask, *([masks] if masks else [])], run, overwrite)
     make_folder(out)
-    count = 0
-    followed = follow_source(segmenter, frames, first_mask, masks)
+
+    def mask_of(name):
+        return read_later_mask(known[name]) if name in known else None
+
+    names, followed = [], follow_source(segmenter, frames, first_mask, mask_of)
     with fast.beside(write_mask) as write:
         for name, _, labels in tqdm(followed, unit="frame"):
             write(out / f"{name}.png", labels, run)
-            count += 1
-    print(f"{count} masks in {out}")
+            names.append(name)
+    print(f"{len(names)} masks in {out}")
+    check_used(masks, known, names)
 
 
 if __name__ == "__main__":

@@ -11,24 +11,30 @@ import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
 
 import av
 import cv2
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from gcvos_mini.commands import command
 from gcvos_mini.containers import ends_early
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.pictures import (
     DECODER_ERRORS,
+    FOREIGN,
     FRAME_SUFFIXES,
     check_same_size,
+    foreign_kind,
     list_files,
     list_in_time_order,
     read_frame,
 )
 
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv",
+    ".3gp",
+)  # fmt: skip
 RATE = 24.0  # frames a second, of sources that do not say
 OPEN_ERRORS = (av.FFmpegError, OSError, ValueError)  # of av.open; OSError on an empty file
 av.logging.set_level(av.logging.PANIC)  # what is wrong is said in one line, here
@@ -57,22 +63,6 @@ def video_frames(source: Path | str) -> Iterator[tuple[str, np.ndarray]]:
 def first_frame(source: Path | str) -> np.ndarray:
     """The first frame, uint8 (H, W, 3), of a video file or a folder. BadInput if there is none."""
     return next(video_frames(source))[1]
-
-
-def find_first_mask(frames: Path, mask: Path | None, masks: Path | None) -> Path:
-    """The first frame's mask file: `mask`, or the one of its name in the folder `masks`.
-
-    Raises BadInput where there is none.
-    """
-    if mask is not None:
-        return mask
-    if masks is None:
-        raise BadInput("--mask: missing; give the PNG of the first frame's objects")
-    name = next(video_frames(frames))[0]
-    path = Path(masks) / f"{name}.png"
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; the first frame needs a mask, or give --mask")
-    return path
 
 
 def check_fits(source: Path | str, mask: np.ndarray, mask_path: Path | str = "first mask") -> None:
@@ -122,6 +112,7 @@ def shown_stream(container, path):
 
 def decode(path: Path) -> Iterator[np.ndarray]:
     """Frames uint8 (H, W, 3) of a video file, upright. Raises BadInput as `video_frames` does."""
+    check_is_no_picture(path)
     with path.open("rb") as file:  # not by its name, which FFmpeg may take for a URL or a pattern
         try:
             container = av.open(file)
@@ -134,6 +125,25 @@ def decode(path: Path) -> Iterator[np.ndarray]:
                     yield from decode_stream(path, container, stream)
                     return
     yield from decode_animation(path)
+
+
+def check_is_no_picture(path: Path) -> None:
+    """Raise BadInput where a file that is named as a video holds one picture."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return
+    kind = foreign_kind(path)
+    kind = kind if kind in FOREIGN.values() else None
+    try:
+        with Image.open(path) as image:
+            one = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
+            kind = image.format if one and image.format != "MPEG" else None  # a video, to Pillow
+    except DECODER_ERRORS:
+        pass
+    if kind:
+        raise BadInput(
+            f"{path}: is a {kind} picture, whatever its name says; give a video, or a folder of "
+            "pictures"
+        )
 
 
 def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
@@ -160,11 +170,9 @@ def decode_stream(path, container, stream) -> Iterator[np.ndarray]:
             problems.append(f"cut off after frame {count - 1}" if count else "cut off at once")
     if count == 0 and not problems:
         codec = stream.codec_context.name
-        converted = quote(str(path.with_name(f"{path.stem}-h264.mp4")))
-        raise BadInput(
-            f"{path}: not one frame can be decoded ({codec}); convert it first: "
-            f"ffmpeg -i {quote(str(path))} -c:v libx264 {converted}"
-        )
+        converted = free_name(path.with_name(f"{path.stem}-h264.mp4"))
+        fix = command("ffmpeg", "-i", path, "-c:v", "libx264", converted)
+        raise BadInput(f"{path}: not one frame can be decoded ({codec}); convert it first: {fix}")
     if problems:
         raise BadInput(
             f"{path}: {problems[0]}; {count} frames could be read, the masks of those are kept"

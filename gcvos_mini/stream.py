@@ -10,7 +10,7 @@ nothing holds a whole video but `export_gif`. Notebook 10.
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.errors import BadInput, free_name, written_whole
 from gcvos_mini.masks import write_mask
-from gcvos_mini.outputs import claim, free_name, run_of_segmenter
+from gcvos_mini.outputs import by_hand, claim, run_of_segmenter
 from gcvos_mini.pictures import FRAME_SUFFIXES
 from gcvos_mini.segment import VideoSegmenter, follow_source
 from gcvos_mini.sources import RATE, check_fits, length_and_rate
@@ -155,6 +155,7 @@ def stream(
     first_mask: np.ndarray,
     folder: Path | str | None = None,
     overwrite: bool = False,
+    corrected: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Step]:
     """Yield a Step for every frame of a source, the first with `first_mask` as it is.
 
@@ -162,20 +163,28 @@ def stream(
     written, as a palette PNG named as its frame, before its Step is yielded. To stop, ask for no
     more steps; the next one asked for goes on as if nothing had been. overwrite: start over where
     the folder holds masks of another run; removes what this program wrote, and nothing else.
+    corrected: {frame name: uint8 (H, W)} of masks put right by hand, which stay in the folder, and
+    which the segmenter is given when it comes to their frames.
     Raises BadInput, with the source's name, on a first mask that does not fit or a frame of another
     size, and before anything is written where the folder holds anything else (outputs.py).
     """
     check_fits(source, first_mask)  # before `overwrite` removes anything
     run = run_of_segmenter(segmenter, source, first_mask)
+    corrected = dict(corrected or {})
     if folder is not None:
-        claim(Path(folder), [Path(source)], run, overwrite)
+        claim(Path(folder), [Path(source)], run, overwrite, corrected)
+        for name, mask in corrected.items():  # now: a run that is stopped must not lose them
+            write_mask(Path(folder) / f"{name}.png", mask, by_hand(run))
     watch = None
-    for index, (name, frame, mask) in enumerate(follow_source(segmenter, source, first_mask)):
+    followed = follow_source(segmenter, source, first_mask, corrected.get)
+    for index, (name, frame, mask) in enumerate(followed):
         watch = watch or Watch(segmenter.ids)
         watch.ids = segmenter.ids  # more, where a mask in between brought some
-        if folder is not None:
+        if folder is not None and name not in corrected:
             write_mask(Path(folder) / f"{name}.png", mask, run)
         notices = watch.look(index, frame, mask, segmenter.probabilities)
+        if name in corrected:
+            notices.append(f"frame {index}: corrected by hand")
         yield Step(index, name, frame, mask, tuple(notices))
 
 

@@ -1,5 +1,9 @@
 """Masks in the middle of a video: objects that enter later, and corrections."""
 
+import io
+import re
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +12,14 @@ from davis_folder import write_davis, write_masks
 from gcvos_mini import evaluate
 from gcvos_mini.cohorts import Cohorts
 from gcvos_mini.davis import first_seen, load_split
-from gcvos_mini.errors import BadInput
-from gcvos_mini.masks import read_mask
+from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime, make_memory
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import save_model
 from gcvos_mini.segment import VideoSegmenter, object_probabilities, segment, to_tensor
+from gcvos_mini.sources import video_frames
+from gcvos_mini.stream import export_video
 from gcvos_mini.toy import clip_frames
 
 FRAMES, TRUTH = (np.stack(part) for part in zip(*clip_frames("two-friends", 64, frames=6)))
@@ -157,6 +163,86 @@ def test_segment_with_a_folder_of_masks(model, tmp_path, capsys):
     write_masks(tmp_path / "late", {2: TRUTH[2]})
     with pytest.raises(BadInput, match="00000.png: no such file; the first frame needs a mask"):
         segment(frames=frames, masks=tmp_path / "late", out=tmp_path / "other", device="cpu")
+
+
+def segmented(model, folder, source, masks, first=None, status=0):
+    """`segment --masks`: lines on stderr but tqdm's, and the masks written, by name."""
+    save_model(model, folder / "net.safetensors")
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as error:
+        patch.setattr(sys, "stderr", error)
+        ended = 0
+        try:
+            exit_on_bad_input(
+                lambda: segment(
+                    frames=source, mask=first, masks=masks, out=folder / "out",
+                    checkpoint=folder / "net.safetensors", device="cpu",
+                )
+            )  # fmt: skip
+        except SystemExit as stop:
+            ended = stop.code
+        lines = re.split("[\r\n]+", error.getvalue())
+    assert ended == status, lines
+    written = folder / "out"
+    made = {path.stem: read_mask(path) for path in written.iterdir()} if written.exists() else {}
+    return [line for line in lines if line.startswith(("note: ", "error: "))], made
+
+
+@pytest.fixture(params=["folder", "video"])
+def source(request, tmp_path):
+    """Six frames, as a folder of pictures or a video, and the first mask's file."""
+    write_davis(tmp_path, {"clip": (FRAMES, {0: FIRST})}, suffix=".png")
+    folder = tmp_path / "JPEGImages/480p/clip"
+    if request.param == "video":
+        write_mask(tmp_path / "first.png", FIRST)
+        export_video(tmp_path / "clip.mp4", (frame for _, frame in video_frames(folder)))
+        return tmp_path / "clip.mp4", tmp_path / "first.png"
+    return folder, tmp_path / "Annotations/480p/clip/00000.png"
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["00002.png"], []),
+        (["00002.png", "._00003.png"], []),
+        (["00002.png", "3.png"], ["not used, 1 file: 3.png; "]),
+        (["00002.png", "00004.jpg", "notes.txt"], ["not used, 2 files: 00004.jpg, notes.txt; "]),
+        (["00002.png", "00099.png"], ["not used, 1 file: 00099.png; "]),
+        (["00002.png", "a.png", "b.png", "c.png", "d.png"], ["4 files: a.png, b.png, c.png, ...;"]),
+        (["00002.png", "00000.png"], ["00000.png: not used, the first frame has "]),
+    ],
+)
+def test_a_mask_that_no_frame_has_is_said(model, tmp_path, source, names, said):
+    for name in names:
+        write_mask(tmp_path / "masks/x.png", TRUTH[2])
+        (tmp_path / "masks/x.png").rename(tmp_path / "masks" / name)
+    frames, first = source
+    lines, made = segmented(model, tmp_path, frames, tmp_path / "masks", first)
+    assert len(lines) == len(said) and all(part in line for part, line in zip(said, lines))
+    assert len(made) == len(FRAMES) and (made["00002"] == TRUTH[2]).all()
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    "names",
+    [[], ["2.png"], ["00002.jpg"], ["00099.png"], ["mask.png", "b.png"], ["2.png", "02.png"]],
+)
+def test_masks_that_no_frame_has_are_refused(model, tmp_path, source, names):
+    (tmp_path / "masks").mkdir()
+    for name in names:
+        write_mask(tmp_path / "masks/x.png", TRUTH[2])
+        (tmp_path / "masks/x.png").rename(tmp_path / "masks" / name)
+    frames, first = source
+    lines, made = segmented(model, tmp_path, frames, tmp_path / "masks", first, status=2)
+    assert len(lines) == 1 and lines[0].startswith(f"error: {tmp_path / 'masks'}")
+    assert all(name in lines[0] for name in names)
+    late = names == ["00099.png"] and frames.is_file()  # shows when the video has ended
+    assert len(made) == (6 if late else 0)
+
+
+@pytest.mark.bad_input
+def test_a_folder_of_masks_that_there_is_not(model, tmp_path, source):
+    lines, made = segmented(model, tmp_path, source[0], tmp_path / "nowhere", source[1], status=2)
+    assert len(lines) == 1 and "nowhere: no such folder" in lines[0] and made == {}
 
 
 def test_an_object_counts_from_its_first_mask_on(model, tmp_path):

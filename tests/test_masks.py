@@ -66,7 +66,7 @@ def test_one_soft_object_ends_half_way(tmp_path_factory, shape, radius, angle, p
     for mask in (read_first_mask(path), read_sequence_mask(path, 2016)):
         np.testing.assert_array_equal(mask[clear], share[clear] > 0.5)
         assert set(np.unique(mask)) == {0, 1}
-    with pytest.raises(BadInput, match=r"m\.png: soft edges.*--fix-masks"):
+    with pytest.raises(BadInput, match=r"m\.png: soft edges.*save it without smoothing"):
         read_sequence_mask(path, 2017)
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcvos_mini import stream
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
-from gcvos_mini.outputs import claim, free_name, masks_folder, run_id, run_of, source_state
+from gcvos_mini.outputs import claim, masks_folder, run_id, run_of, source_state
 from gcvos_mini.segment import VideoSegmenter
 
 FRAMES, MASKS = "set/JPEGImages/480p/clip", "set/Annotations/480p/clip"

@@ -11,12 +11,13 @@ from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
+from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
 from gcvos_mini.segment import segment
 from gcvos_mini.show.own_video import VideoRunner, overlays
 from gcvos_mini.sources import length_and_rate, video_frames
-from gcvos_mini.stream import export_video
+from gcvos_mini.stream import export_video, stream
 from gcvos_mini.toy import clip_frames
 
 LINES = 48
@@ -78,6 +79,76 @@ def test_a_broken_frame_ends_the_run_and_keeps_what_is_done(model, clip, tmp_pat
     asyncio.run(press())
     assert runner.last.index == 5 and len(numbers(tmp_path / "out")) == 6
     assert not any("clip: " in line for line in runner.notices)
+
+
+def hand_made(runner, number):
+    """Stop after a frame and correct its mask: all of the file that then lies in the folder."""
+    while runner.last.index < number:
+        runner.advance()
+    mask = np.zeros(runner.last.mask.shape, np.uint8)
+    mask[5:20, 5 * number : 5 * number + 20] = 1
+    mask[25:40, 40 : 60 - number] = 2
+    runner.correct(mask)
+    assert (runner.last.mask == 1)[mask == 1].all()
+    return (runner.folder / f"{number:05d}.png").read_bytes()
+
+
+@pytest.mark.parametrize("how", ["button", "button, overwrite", "another runner"])
+def test_again_after_a_correction_starts_over_and_keeps_it(model, clip, tmp_path, how):
+    """The same masks as before, the corrected ones among them, bit for bit."""
+    folder, first = clip
+    runner = VideoRunner(model, folder, first, tmp_path / "out", overwrite="over" in how)
+    kept = {number: hand_made(runner, number) for number in (2, 4)}
+    found = runner.segmenter.find(runner.last.frame)
+    while runner.advance():
+        pass
+    masks = {path.name: read_mask(path) for path in (tmp_path / "out").iterdir()}
+    if how == "another runner":
+        runner = VideoRunner(model, folder, first, tmp_path / "out")
+    else:
+        runner.again.click()
+    assert runner.last.index == 0
+    for number, content in kept.items():  # already before their frames come
+        assert (tmp_path / f"out/{number:05d}.png").read_bytes() == content
+    while runner.advance():
+        if runner.last.index == 4:  # the memory has what was corrected
+            assert (runner.segmenter.find(runner.last.frame) != found).mean() < 2e-3
+    for number, content in kept.items():
+        assert (tmp_path / f"out/{number:05d}.png").read_bytes() == content
+        assert f"frame {number}: corrected by hand" in runner.notices
+    for path in (tmp_path / "out").iterdir():  # a frame taken out again leaves rounding
+        assert (read_mask(path) != masks[path.name]).mean() < 2e-3
+    assert length_of(runner.save_video()) == 6
+
+
+def test_a_mended_frame_does_not_cost_a_correction(model, clip, tmp_path):
+    """All masks are made anew then, but those that somebody made."""
+    folder, first = clip
+    runner = VideoRunner(model, folder, first, tmp_path / "out")
+    hand_made(runner, 2)
+    before = read_mask(tmp_path / "out/00002.png")
+    Image.open(folder / "00004.png").transpose(Image.Transpose.ROTATE_180).save(
+        folder / "00004.png"
+    )
+    runner.again.click()
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/00002.png"), before)
+    while runner.advance():
+        pass
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/00002.png"), before)
+    assert len(numbers(tmp_path / "out")) == 6
+
+
+def test_nothing_else_takes_a_corrected_mask_away(model, clip, tmp_path):
+    folder, first = clip
+    runner = VideoRunner(model, folder, first, tmp_path / "out")
+    content = hand_made(runner, 2)
+    with pytest.raises(BadInput, match="1 of them corrected by hand"):
+        next(stream(runner.segmenter, folder, first, tmp_path / "out"))
+    with pytest.raises(BadInput, match="another run"):
+        VideoRunner(model, folder, np.where(first == 1, 9, first), tmp_path / "out")
+    assert (tmp_path / "out/00002.png").read_bytes() == content
+    VideoRunner(model, folder, first, tmp_path / "out", overwrite=True)  # asked for
+    assert not (tmp_path / "out/00002.png").exists()
 
 
 def test_one_frame_is_a_video(model, clip, tmp_path):

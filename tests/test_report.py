@@ -120,7 +120,7 @@ def test_sequence_names_are_escaped(made, page):
 def test_strip_shows_truth_above_and_prediction_below(made):
     data, run = made
     sequence = load_split(data)[0]
-    sheet = report.mask_strip(sequence, run / "eval", 2017)
+    sheet = report.mask_strip(sequence, run / "eval", 2017, "")
     height = round(40 * report.THUMB / 72)
     tall = height + 4 + 20
     rows = sheet[4 : 4 + height], sheet[4 + tall : 4 + tall + height]
@@ -206,7 +206,7 @@ def test_command_writes_the_page_and_says_where(made, tmp_path, capsys):
     [
         (lambda run: (run / "eval" / "results.json").unlink(), "results.json: no such file; run"),
         (lambda run: (run / "eval" / "results.json").write_text("{"), "results.json: not JSON"),
-        (lambda run: (run / "log.csv").unlink(), "log.csv: no such file; write it"),
+        (lambda run: (run / "log.csv").unlink(), "log.csv: no such file; how to"),
         (lambda run: (run / "log.csv").write_text("step,loss\n1,2\n"), "not a training log"),
         (lambda run: (run / "log.csv").write_text("step,loss,J,seconds\n"), "no training step"),
         (lambda run: (run / "last.safetensors").unlink(), "last.safetensors: no such file"),

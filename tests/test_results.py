@@ -146,6 +146,43 @@ def test_some_ids_that_are_unknown(data, capsys):
     assert "predictions/box: ids [200] are not in the first mask, which has [1, 2]" in line
 
 
+def three(t):
+    mask = labels(t)
+    mask[18:30, 2 : 2 + 12] = 3
+    return mask
+
+
+@pytest.mark.parametrize(
+    "ids, pairs",
+    [
+        ((0, 2, 1, 3), ["2 lies on the truth's 1", "1 lies on the truth's 2"]),
+        ((0, 3, 2, 1), ["3 lies on the truth's 1", "1 lies on the truth's 3"]),
+        ((0, 2, 3, 1), ["2 lies on the truth's 1", "3 lies on the truth's 2", "1 lies on the"]),
+        ((0, 1, 2, 3), []),
+        ((0, 1, 1, 3), []),  # 2 is not predicted: nothing is exchanged
+        ((0, 0, 0, 0), []),
+    ],
+)
+@pytest.mark.parametrize("late", [1, 2])
+def test_exchanged_ids_are_said_and_scored_as_they_are(tmp_path, capsys, ids, pairs, late):
+    truth = [three(t) for t in range(FRAMES)]
+    data = write_davis(tmp_path, {"box": (None, truth)})
+    found = [truth[max(0, t - late)] for t in range(FRAMES)]
+    write_masks(tmp_path / "right/box", found)
+    write_masks(tmp_path / "masks/box", [mapped(*ids)(mask) for mask in found])
+    right = score_masks(data, 2017, "val", tmp_path / "right")["sequences"]["box"]["objects"]
+    assert capsys.readouterr().err == ""
+    scores = score_masks(data, 2017, "val", tmp_path / "masks")["sequences"]["box"]["objects"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(pairs)
+    for line in lines:
+        assert f"{tmp_path / 'masks/box'}: ids look exchanged" in line
+        assert line.count("lies on") == len(pairs) and all(pair in line for pair in pairs)
+    for i in (1, 2, 3):
+        same = ids[i] == i and ids.count(i) == 1
+        assert scores[str(i)] == right[str(i)] if same else scores[str(i)]["J_mean"] < 0.5
+
+
 def test_empty_predictions_are_scored(data, capsys):
     save_as(np.zeros_like, data / "predictions/box")
     results = score_masks(data, 2017, "val", data / "predictions")

@@ -16,6 +16,7 @@ from PIL import Image
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
+from gcvos_mini.pictures import read_frame
 from gcvos_mini.show.own_video import VideoRunner
 from gcvos_mini.sources import length_and_rate, video_frames
 
@@ -274,6 +275,52 @@ def test_no_video(tmp_path, content):
     path.write_bytes(content)
     frames, message = read(path)
     assert frames == [] and message
+
+
+CONTAINERS = [
+    name for name in WHOLE if Path(name).suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi")
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("read_it", [read_frame, read_mask])
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_a_video_named_as_a_picture(whole, whole_frames, tmp_path, name, ending, read_it):
+    """It is named what it is; and what the message says to do with it works."""
+    path = tmp_path / f"0{ending}"
+    path.write_bytes(whole[name].read_bytes())
+    with pytest.raises(
+        BadInput, match=r"is a video \(.*give this file alone as the video"
+    ) as refused:
+        read_it(path)
+    kinds = {".mkv": "Matroska or WebM", ".webm": "Matroska or WebM", ".avi": "AVI"}
+    assert f"({kinds.get(Path(name).suffix, 'MP4 or MOV')})" in str(refused.value)
+    frames, message = read(path)
+    assert message is None
+    np.testing.assert_array_equal(frames, whole_frames[name])
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIC"])
+@pytest.mark.parametrize("ending", [".mp4", ".MOV", ".webm"])
+def test_a_picture_named_as_a_video(tmp_path, kind, ending):
+    path = tmp_path / f"clip{ending}"
+    if kind == "HEIC":
+        path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(300))
+    else:
+        Image.fromarray(pictures(1)[0]).save(path, format=kind)
+    frames, message = read(path)
+    assert frames == [] and f"is a {kind} picture, whatever its name says; give a video" in message
+
+
+@pytest.mark.parametrize("name", ["animated.gif", "animated.png", "animated.webp"])
+def test_an_animation_named_as_a_video_is_one(whole, whole_frames, tmp_path, name):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(whole[name].read_bytes())
+    frames, message = read(path)
+    assert message is None
+    np.testing.assert_array_equal(frames, whole_frames[name])
 
 
 # ---- cut, damaged, trimmed -------------------------------------------------------------------

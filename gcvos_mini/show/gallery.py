@@ -21,7 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from gcvos_mini.bunny import CREDIT, load_bunny
-from gcvos_mini.config import STRIDE
+from gcvos_mini.commands import command
+from gcvos_mini.config import CONFIGS, STRIDE
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.keymaps import REGIONS, mask_on_map, mean_selectivity, middle
@@ -198,8 +199,10 @@ def build(clips=CLIPS, every=3, height=192, checkpoint="mini", device=None, prog
         data.append(clip_data(name, record, truth))
         prints.append(printed(name, record))
     words = {
-        "command": f"python -m gcvos_mini.show.gallery --clips {' '.join(clips)} --every {every} "
-                   f"--height {height} --checkpoint {Path(checkpoint).name}",
+        "command": command(  # for readers elsewhere: `python`, not where this one lies
+            "python", "-m", "gcvos_mini.show.gallery", "--clips", *clips, "--every", str(every),
+            "--height", str(height), "--checkpoint",
+            checkpoint if checkpoint in CONFIGS else Path(checkpoint), "--out", "gallery.html"),
         "network": Path(checkpoint).stem,
         "weights": weights[:12],
         "lines": str(height),

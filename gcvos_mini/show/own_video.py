@@ -11,9 +11,9 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import read_mask, write_mask
-from gcvos_mini.outputs import free_name, run_of_segmenter
+from gcvos_mini.outputs import by_hand, corrected_masks, run_of_segmenter
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.show import render
 from gcvos_mini.show.explore import Runner
@@ -45,8 +45,9 @@ class VideoRunner(Runner):
 
     network: from load_model; source: a video file or a folder of frames; first_mask: uint8 (H, W)
     of object ids; folder: where the masks go. "run" starts and stops, "again" goes back to the
-    first frame. `notices` are the lines said so far; `last` is the newest Step. overwrite: as of
-    stream.stream, for another first mask, say.
+    first frame. Masks that were corrected by hand stay, also those of an earlier runner in this
+    folder: the segmenter is given them when their frames come. `notices` are the lines said so far;
+    `last` is the newest Step. overwrite: as of stream.stream, for another first mask, say.
     """
 
     def __init__(
@@ -70,12 +71,16 @@ class VideoRunner(Runner):
 
     def restart(self, button=None):
         """Back to the first frame, with an empty memory; the first mask is shown."""
+        corrected = {} if self.overwrite else corrected_masks(self.folder, self.run_id)
         run = run_of_segmenter(self.segmenter, self.source, self.first_mask)
         mended = run != self.run_id  # a frame, say: the masks that this runner made are done anew
         self.run_id, overwrite = run, self.overwrite or mended
-        self.steps = stream(self.segmenter, self.source, self.first_mask, self.folder, overwrite)
+        self.steps = stream(
+            self.segmenter, self.source, self.first_mask, self.folder, overwrite, corrected
+        )
         self.notices = []
         self.advance()
+        self.overwrite = False  # "again" is no wish to lose what was corrected since
 
     def advance(self):
         """Segment one more frame, save and show it. False at the end of the video."""
@@ -100,8 +105,7 @@ class VideoRunner(Runner):
         Raises BadInput as VideoSegmenter.correct does.
         """
         labels = self.segmenter.correct(mask)
-        by_hand = f"{self.run_id}, corrected"  # another run: the same command does not replace it
-        write_mask(self.folder / f"{self.last.name}.png", labels, by_hand)
+        write_mask(self.folder / f"{self.last.name}.png", labels, by_hand(self.run_id))
         self.last = replace(self.last, mask=labels)
         self.notices.append(f"frame {self.last.index}: corrected by hand")
         self.show()

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from gcvos_mini.commands import HOW_TO_TRAIN, python
 from gcvos_mini.davis import load_split, read_start
 from gcvos_mini.errors import BadInput, exit_on_bad_input, written_whole
 from gcvos_mini.keymaps import mean_selectivity
@@ -82,12 +83,12 @@ def read_json(path, fix):
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; {fix}") from None
     except ValueError as error:
-        raise BadInput(f"{path}: not JSON ({error}); {fix}") from None
+        raise BadInput(f"{path}: not JSON ({error}); remove it, then {fix}") from None
 
 
 def read_log(path):
     """log.csv of train as {column: float array}. Raises BadInput if there is nothing to plot."""
-    fix = "write it with python -m gcvos_mini.train"
+    fix = f"how to train a run that has one: {HOW_TO_TRAIN}"
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
@@ -161,16 +162,15 @@ def thumbnail(image):
     return cv2.resize(image, (THUMB, height), interpolation=cv2.INTER_AREA)
 
 
-def read_mask_of(sequence, frame, folder, year):
-    """Predicted mask of a frame file; BadInput if evaluate did not write it."""
+def read_mask_of(sequence, frame, folder, year, fix):
+    """Predicted mask of a frame file; BadInput, with the fix, if evaluate did not write it."""
     path = folder / sequence.name / f"{frame.stem}.png"
     if not path.is_file():
-        fix = f"run python -m gcvos_mini.evaluate with --out {folder}"
         raise BadInput(f"{path}: no such mask; {fix}")
     return read_sequence_mask(path, year)
 
 
-def mask_strip(sequence, predictions, year):
+def mask_strip(sequence, predictions, year, fix):
     """Truth above, prediction below, SHOWN frames spread over the video, as one RGB image.
 
     A frame without truth (a challenge's test data) is shown bare.
@@ -182,7 +182,7 @@ def mask_strip(sequence, predictions, year):
         frame = read_frame(path)
         truth = sequence.masks.get(path.stem)
         truth = frame if truth is None else render.overlay(frame, read_sequence_mask(truth, year))
-        guess = render.overlay(frame, read_mask_of(sequence, path, predictions, year))
+        guess = render.overlay(frame, read_mask_of(sequence, path, predictions, year, fix))
         truths.append(thumbnail(truth))
         guesses.append(thumbnail(guess))
     labels = [f"frame {t}" for t in at] + [f"frame {t}, predicted" for t in at]
@@ -312,11 +312,11 @@ def numbers(results, copied, log, network):
     ]
 
 
-def mask_section(sequences, results, folder, year):
+def mask_section(sequences, results, folder, year, fix):
     """A strip of true and predicted masks for each sequence, with its score."""
     strips = []
     for sequence in sequences:
-        sheet = mask_strip(sequence, folder, year)
+        sheet = mask_strip(sequence, folder, year, fix)
         alt = f"{sequence.name}: true masks above, predicted masks below, over time"
         score = results["sequences"].get(sequence.name, {}).get("JF_mean")
         score = "" if score is None else f' <span class="soft">J&amp;F {score:.3f}</span>'
@@ -325,9 +325,8 @@ def mask_section(sequences, results, folder, year):
     return "".join(strips)
 
 
-def read_results(run):
+def read_results(run, fix):
     """(results.json of eval, that of copy or None) of a run. Raises BadInput as read_json does."""
-    fix = f"run python -m gcvos_mini.evaluate with --out {run / 'eval'}"
     results = read_json(run / "eval" / "results.json", fix)
     copied = None
     if (run / "copy" / "results.json").is_file():
@@ -340,7 +339,11 @@ def build(run, data, year=2017, split="val"):
     run = Path(run)
     if not run.is_dir():
         raise BadInput(f"{run}: no such folder; give the --out folder of gcvos_mini.train")
-    results, copied = read_results(run)
+    again = python(
+        "-m", "gcvos_mini.evaluate", "--data", Path(data), "--year", str(year), "--split", split,
+        "--checkpoint", run / "last.safetensors", "--out", run / "eval", "--overwrite",
+    )  # fmt: skip
+    results, copied = read_results(run, f"run: {again}")
     log = read_log(run / "log.csv")
     sequences = load_split(data, year, split)
     if not {sequence.name for sequence in sequences} & set(results["sequences"]):
@@ -357,7 +360,7 @@ def build(run, data, year=2017, split="val"):
         copying=COPYING if copied else "",
         scores=scores_table(results, copied),
         curve=curve,
-        strips=mask_section(sequences, results, run / "eval", year),
+        strips=mask_section(sequences, results, run / "eval", year, f"run: {again}"),
         keys=key_section(sequences, results, network, year),
         notebooks="\n".join(
             f"<li><strong>{number} {name}</strong>: {about}</li>"
