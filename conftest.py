@@ -1,6 +1,7 @@
 """pytest --outcomes FILE: note down what every test and every tagged notebook cell came to.
 
 tests/ledger.py makes the claim ledger, docs/claims.md, of FILE. Several runs may add to one FILE.
+--kills N: how often each command is killed and done again in tests/test_kill.py.
 """
 
 import json
@@ -14,6 +15,7 @@ outcomes = {}  # check -> the worst that any part of it came to
 
 def pytest_addoption(parser):
     parser.addoption("--outcomes", type=Path, metavar="FILE", help="add outcomes to this JSON file")
+    parser.addoption("--kills", type=int, default=2, metavar="N", help="trials in test_kill.py")
 
 
 def checks(item):

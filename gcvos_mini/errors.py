@@ -3,14 +3,20 @@
 Files appear whole, and under a free name where they must not replace another.
 """
 
+import functools
 import math
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors import SafetensorError
+
+UNFINISHED = ".unfinished-"  # then the number of the process: a folder of what it is writing
 
 
 class BadInput(ValueError):
@@ -37,20 +43,19 @@ def exit_on_bad_input(main: Callable[[], object]) -> None:
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a path to write to, beside `path`, which it replaces once all is written.
+    """Yield a path of the same name to write to, which replaces `path` once all is written.
 
-    A run that is killed leaves no half-written file. Raises BadInput where `path` cannot be
-    written: the disk is full, the folder read-only, a file in the place of a folder.
+    A run that is killed leaves no half-written file: what it was writing lies in a hidden folder
+    beside `path`, which the next run that writes there removes. Raises BadInput where `path` cannot
+    be written: the disk is full, the folder read-only, a file in the place of a folder.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield unfinished
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        sweep_once(path.parent.resolve())
+        with TemporaryDirectory(prefix=f"{UNFINISHED}{os.getpid()}-", dir=path.parent) as folder:
+            yield Path(folder) / path.name
+            os.replace(Path(folder) / path.name, path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise BadInput(
@@ -65,6 +70,34 @@ def free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
+
+
+def sweep(folder: Path) -> None:
+    """Remove what runs that were killed had not finished writing in a folder.
+
+    Of a process that still runs it stays: two may write to one folder. One of this process's own
+    number was left by an earlier one, as long as this one writes nothing there.
+    """
+    for unfinished in folder.glob(f"{UNFINISHED}*/"):
+        ours = re.fullmatch(rf"{UNFINISHED}(\d+)-\w+", unfinished.name)
+        if ours and (ours[1] == str(os.getpid()) or not is_running(int(ours[1]))):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+sweep_once = functools.cache(sweep)  # a folder of many masks is not listed for each of them
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number."""
+    if sys.platform == "win32":
+        return True  # where signal 0 is no question, but Ctrl+C
+    try:
+        os.kill(process, 0)  # which asks, and kills nothing
+    except PermissionError:  # another user's
+        return True
+    except OSError:
+        return False
+    return True
 
 
 LARGEST_SEED = 2**32 - 1  # NumPy's

@@ -79,6 +79,8 @@ class Logbook:
     ):
         self.out, self.network, self.optimizer = out, network, optimizer
         self.progress, self.settings, self.sequences = progress, settings, sequences
+        if not progress.step:  # what is resumed from now on is this run, not one before it
+            (out / "state.safetensors").unlink(missing_ok=True)
         self.log = Log(out, progress.step)
         self.bar = tqdm(total=progress.steps, initial=progress.step, unit="step", bar_format=BAR)
         self.saved = time.monotonic()
@@ -200,12 +202,15 @@ class Log:
     def __init__(self, out: Path, first: int):
         path, kept = out / "log.csv", []
         if first and path.is_file():  # resumed: what came after the checkpoint comes again
-            with path.open() as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first]
-        self.file = path.open("w", newline="", buffering=1)
+            with path.open() as file:  # a row that was cut short has no seconds
+                rows = [row for row in csv.DictReader(file) if row["seconds"]]
+            kept = [row for row in rows if int(row["step"]) <= first]
+        with written_whole(path) as unfinished, unfinished.open("w", newline="") as file:
+            table = csv.DictWriter(file, self.formats)
+            table.writeheader()
+            table.writerows(kept)
+        self.file = path.open("a", newline="", buffering=1)
         self.table = csv.DictWriter(self.file, self.formats)
-        self.table.writeheader()
-        self.table.writerows(kept)
         self.board = SummaryWriter and SummaryWriter(out / "tensorboard", purge_step=first + 1)
         self.shown = {}
 

@@ -116,6 +116,14 @@ def log_odds(logits: Tensor) -> Tensor:
     return logits[:, 1] - logits[:, 0]
 
 
+def object_probabilities(odds: Tensor) -> Tensor:
+    """Log odds (O, H, W) of O objects, each on its own -> probabilities (O + 1, H, W).
+
+    A softmax over the objects' maps and the background's, which is 0 (section 4.2).
+    """
+    return torch.cat([torch.zeros_like(odds[:1]), odds]).softmax(dim=0)
+
+
 class Network(nn.Module):
     """The whole network (section 3.2), but for its memory: that is made outside, see memory.py.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gcvos_mini.commands import HOW_TO_TRAIN
 from gcvos_mini.davis import Sequence
-from gcvos_mini.errors import BadInput, written_whole
+from gcvos_mini.errors import BadInput, sweep, written_whole
 from gcvos_mini.network import find_weights
 from gcvos_mini.outputs import run_of
 
@@ -116,12 +116,14 @@ def start_over(out: Path, sequences: list[Sequence]) -> None:
     earlier = read_settings(results).get("frames", {}) if results.is_file() else {}
     names = [Path(name).name for name in earlier] + [s.name for s in sequences]
     folders = [out / name for name in dict.fromkeys(names) if (out / name).is_dir()]
+    for folder in folders:
+        sweep(folder)
     masks = [mask for folder in folders for mask in sorted(folder.iterdir())]
     foreign = [mask for mask in masks if run_of(mask) is None]
     if foreign:
         raise BadInput(f"{foreign[0]}: was not made by this program; choose another --out")
-    results.unlink(missing_ok=True)
     for mask in masks:
         mask.unlink()
     for folder in folders:
         folder.rmdir()
+    results.unlink(missing_ok=True)  # last: it names the folders, should this be stopped

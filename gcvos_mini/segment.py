@@ -30,7 +30,7 @@ from gcvos_mini.fast import Precision
 from gcvos_mini.given import check_used, find_first_mask, find_masks
 from gcvos_mini.masks import object_ids, read_first_mask, read_later_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
-from gcvos_mini.network import Network, load_model
+from gcvos_mini.network import Network, load_model, object_probabilities
 from gcvos_mini.outputs import claim, run_of_segmenter
 from gcvos_mini.sources import check_fits, video_frames
 
@@ -47,14 +47,6 @@ def pad_to_stride(x: Tensor, stride: int = STRIDE) -> Tensor:
     """(B, C, H, W) -> padded at the bottom and right to multiples of the stride, edges repeated."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
-
-
-def object_probabilities(odds: Tensor) -> Tensor:
-    """Log odds (O, H, W) of O objects, each on its own -> probabilities (O + 1, H, W).
-
-    A softmax over the objects' maps and the background's, which is 0 (section 4.2).
-    """
-    return torch.cat([torch.zeros_like(odds[:1]), odds]).softmax(dim=0)
 
 
 class Segmenter(Protocol):

@@ -9,7 +9,6 @@ nothing holds a whole video but `export_gif`. Notebook 10.
 """
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,8 +204,7 @@ def export_video(path: Path | str, images: Iterable[np.ndarray], rate: float = R
     height, width = first.shape[:2]
     size = width + width % 2, height + height % 2
     with written_whole(path) as unfinished:
-        part = unfinished.with_name(f"{unfinished.name}.mp4")  # OpenCV goes by the ending
-        writer = cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"vp09"), rate, size)
+        writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter_fourcc(*"vp09"), rate, size)
         try:
             written = 0
             for image in itertools.chain([first], images):
@@ -215,12 +213,10 @@ def export_video(path: Path | str, images: Iterable[np.ndarray], rate: float = R
                 written += 1
             writer.release()
             # OpenCV says nothing of a full disk, or of an image that does not fit
-            if length_and_rate(part)[0] != written:
+            if length_and_rate(unfinished)[0] != written:
                 raise OSError(f"OpenCV did not write all {written} images as VP9")
-            os.replace(part, unfinished)
         finally:
             writer.release()
-            part.unlink(missing_ok=True)
 
 
 def export_gif(

@@ -16,8 +16,8 @@ from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime, make_memory
 from gcvos_mini.metrics import region_similarity
-from gcvos_mini.network import save_model
-from gcvos_mini.segment import VideoSegmenter, object_probabilities, segment, to_tensor
+from gcvos_mini.network import object_probabilities, save_model
+from gcvos_mini.segment import VideoSegmenter, segment, to_tensor
 from gcvos_mini.sources import video_frames
 from gcvos_mini.stream import export_video
 from gcvos_mini.toy import clip_frames

@@ -18,7 +18,7 @@ from PIL import Image
 
 from gcvos_mini import evaluate
 from gcvos_mini.davis import load_split
-from gcvos_mini.errors import BadInput, exit_on_bad_input
+from gcvos_mini.errors import UNFINISHED, BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import Evaluation, score_masks
 from gcvos_mini.masks import read_mask, write_mask
 
@@ -306,6 +306,31 @@ def test_overwrite_keeps_what_is_the_users(data, tmp_path, name):
     with pytest.raises(BadInput, match=f"{name}: "):
         run(data, out, overwrite=True, official=True)
     assert tree(out) == before
+
+
+@pytest.mark.parametrize("at", range(25))
+def test_starting_over_is_stopped_and_done_again(data, tmp_path, monkeypatch, at):
+    """At each of the 25 files that go; what a kill left of a mask goes too."""
+    out, unlink, gone = tmp_path / "out", Path.unlink, []
+    run(data, out)
+    half = out / "box" / f"{UNFINISHED}{os.getpid()}-abc/00003.png"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    (data / "ImageSets/2017/val.txt").write_text("ball\n")
+
+    def stops(path, *options, **more):
+        if len(gone) == at:
+            raise KeyboardInterrupt
+        gone.append(path)
+        unlink(path, *options, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", stops)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, out, overwrite=True)
+    whole = run(data, out, overwrite=True)
+    assert json.loads((out / "results.json").read_text())["sequences"] == whole["sequences"]
+    assert {path.name for path in out.iterdir()} == {"ball", "results.json"}
 
 
 @pytest.mark.bad_input

@@ -18,13 +18,12 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import FirstMask
 from gcvos_mini.masks import PALETTE, read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime
-from gcvos_mini.network import log_odds, save_model
+from gcvos_mini.network import log_odds, object_probabilities, save_model
 from gcvos_mini.segment import (
     VideoSegmenter,
     follow,
     follow_source,
     load_segmenter,
-    object_probabilities,
     pad_to_stride,
     to_tensor,
     video_frames,

@@ -337,6 +337,32 @@ def test_killed_run_is_resumed(run, ends, toy_data, tmp_path):
     assert moved_alike(start, whole, run("cut", resume=True))
 
 
+def test_a_run_that_starts_over_is_not_mixed_with_the_one_before(run, tmp_path, monkeypatch):
+    """Killed before its first checkpoint, it cannot be resumed from the other one's."""
+    run(clips=4)
+    monkeypatch.setattr(train, "set_rate", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(clips=4)
+    assert log(tmp_path) == []
+    with pytest.raises(BadInput, match="state.safetensors: no such file"):
+        run(clips=4, resume=True)
+
+
+@pytest.mark.parametrize("cut", ["", "1", "12", "4,2.0", "5,2.03,0.04,0.1,1e-4,2.0,1"])
+def test_a_log_that_was_cut_short_goes_on_whole(run, tmp_path, monkeypatch, cut):
+    """Whatever is left of its last row; and no row is lost where the resumed run is killed too."""
+    run(clips=6)
+    rows = log(tmp_path)
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write(cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(csv.DictWriter, "writerows", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            run(clips=6, resume=True)
+    run(clips=6, resume=True)
+    assert log(tmp_path) == rows and len(rows) == 3
+
+
 def test_validation(run, tmp_path, monkeypatch):
     """Ten scores in a run, of sequences it does not train on; the best weights are kept."""
     asked, scores = [], iter([0.1, 0.3, 0.2, *[0.25] * 7])
