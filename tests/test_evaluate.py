@@ -368,6 +368,15 @@ def test_sequence_that_lost_a_mask_is_done_again(framed, monkeypatch):
     assert len(steps) == 36 + 17
 
 
+def test_results_of_another_precision_are_not_reused(framed, model):
+    """Nor where it was not asked for by name: what the machine picks counts."""
+    save_model(model, framed / "net.safetensors")
+    network = str(framed / "net.safetensors")
+    run(framed, network, precision="float32")
+    with pytest.raises(BadInput, match=r"results of another run \(precision differ\)"):
+        run(framed, network, precision="bfloat16")
+
+
 @pytest.mark.parametrize(
     "other, named",
     [({"memory": "stm"}, "memory"), ({"height": 48}, "height"), ({"official": True}, "official")],

@@ -1,6 +1,7 @@
 """What is there for speed changes no result beyond rounding, no order, and loses no error."""
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +153,7 @@ def test_ahead_keeps_the_order_and_does_not_run_away():
     def items():
         for i in range(30):
             made.append(i)
+            time.sleep(1e-3)  # so that a second thread would find the first at it
             yield i
 
     for i in fast.ahead(items(), most=3):
