@@ -41,6 +41,8 @@ def find_videos(root):
                 "DAVIS layout (JPEGImages/, Annotations/ and ImageSets/)"
             )
     images, masks = (subfolders(folder) for folder in davis_folders)
+    if images and list_files(davis_folders[0] / images[0], FRAME_SUFFIXES):
+        images = masks = ["."]  # the sequences lie there themselves, as in YouTube-VOS
     common = [name for name in images if name in masks]
     kind = "note" if common else "missing"
     findings = [

@@ -201,14 +201,15 @@ def load_sequence(
     masks = {p.stem: p for p in list_in_time_order(masks_folder, (".png",))}
     if not masks:
         raise BadInput(f"{masks_folder}: no masks; put at least the first frame's PNG there")
-    if not need_frames:
-        return Sequence(name, (), masks)
     frames_folder = Path(root) / "JPEGImages" / resolution / name
-    frames = list_in_time_order(frames_folder, FRAME_SUFFIXES)
-    if not frames:
-        raise BadInput(f"{frames_folder}: no frames; put {', '.join(FRAME_SUFFIXES)} files there")
-    if frames[0].stem not in masks:
+    frames = list_files(frames_folder, FRAME_SUFFIXES)  # looked at where they lie, needed or not
+    if need_frames:
+        frames = list_in_time_order(frames_folder, FRAME_SUFFIXES)
+        if not frames:
+            suffixes = ", ".join(FRAME_SUFFIXES)
+            raise BadInput(f"{frames_folder}: no frames; put {suffixes} files there")
+    if frames and frames[0].stem not in masks:
         raise BadInput(
             f"{masks_folder / frames[0].stem}.png: no mask for the first frame {frames[0]}; add it"
         )
-    return Sequence(name, tuple(frames), masks)
+    return Sequence(name, tuple(frames) if need_frames else (), masks)

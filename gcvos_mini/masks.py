@@ -243,7 +243,10 @@ def check_has_object(mask: np.ndarray, path: Path | str) -> None:
     if not object_ids(mask):
         if mask.any():
             raise BadInput(f"{path}: first mask holds only 255, void in year 2017; use year 2016")
-        raise BadInput(f"{path}: first mask is empty; mark at least one object in it")
+        raise BadInput(
+            f"{path}: first mask is empty; mark at least one object in it, or begin the video "
+            "where there is one"
+        )
 
 
 def write_mask(path: Path | str, labels: np.ndarray, run: str | None = None) -> None:

@@ -31,15 +31,16 @@ def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.nd
     """Prediction and truth of one frame, uint8 (H, W) each.
 
     Raises BadInput where their sizes differ, or the prediction holds no id but 255, or in 2016 more
-    than two levels.
+    than two levels, or two without the background's 0.
     """
     prediction = read_mask(prediction_path)
     if int(year) == 2016:
-        levels = len(np.unique(prediction))
-        if levels > 2:
+        levels = np.unique(prediction)
+        if len(levels) > 2 or len(levels) == 2 and levels[0] > 0:
+            no = ", none of them 0" if levels[0] else ""
             raise BadInput(
-                f"{prediction_path}: has {levels} levels, year 2016 has one object: threshold it "
-                "first, or give --year 2017 where they are ids"
+                f"{prediction_path}: has {len(levels)} levels{no}, year 2016 has one object: "
+                "threshold it first, or give --year 2017 where they are ids"
             )
         prediction = one_object(prediction)
     truth = read_sequence_mask(truth_path, year)

@@ -327,6 +327,22 @@ def test_missing_folders(tmp_path, run):
         assert status == 2 and lines == [] and "no such folder; give stills" in errors
 
 
+def test_no_resolution_folder(data, run):
+    """As YouTube-VOS has it; what is wrong is found there, and mended, too."""
+    for kind in ("JPEGImages", "Annotations"):
+        for folder in (data / kind / "480p").iterdir():
+            folder.rename(data / kind / folder.name)
+        (data / kind / "480p").rmdir()
+    status, lines, _ = run(data)
+    assert status == 0 and row(lines, "bear")[1:4] == ["2017", "5", "5"], "\n".join(lines)
+    path = data / "Annotations/bear/00002.png"
+    colour(read_sequence_mask(path, 2017)).save(path)
+    status, lines, _ = run(data, fix_masks=True)
+    assert status == 2 and any(f"broken: {path}: a colour image" in line for line in lines)
+    use(lines)
+    assert run(data)[0] == 0
+
+
 # Stills
 
 
