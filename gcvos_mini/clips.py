@@ -7,6 +7,7 @@ run depends on the seed and i alone, so a run that is resumed sees what it would
 Notebook 06 shows them.
 """
 
+import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,21 @@ class Still:
 
 
 def find_stills(folder: Path | str) -> list[Still]:
-    """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png. Raises BadInput if none."""
+    """Stills of FOLDER/images/NAME.jpg with FOLDER/masks/NAME.png; others are named on stderr.
+
+    Raises BadInput if there are none.
+    """
     folder = Path(folder)
     images = list_files(folder / "images", FRAME_SUFFIXES)
     masks = {p.stem: p for p in list_files(folder / "masks", (".png",))}
     stills = [Still(p, masks[p.stem], 2016) for p in images if p.stem in masks]
     if not stills:
         raise BadInput(f"{folder}: no image in images/ has a mask of the same name in masks/")
+    alone = [p.name for p in images if p.stem not in masks]
+    if alone:
+        shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+        note = f"note: {folder}: {len(alone)} of {len(images)} images have no mask and are left out"
+        print(f"{note}: {shown}", file=sys.stderr)
     return stills
 
 

@@ -466,6 +466,16 @@ def test_folders_that_are_neither(tmp_path, stills):
         find_data([stills])
 
 
+def test_images_without_a_mask_are_named(stills, capsys):
+    everything = find_data([stills])[0]
+    assert capsys.readouterr().err == ""
+    gone = everything[0]
+    gone.mask.unlink()
+    assert find_data([stills])[0] == everything[1:]
+    note = f"note: {stills}: 1 of {len(everything)} images have no mask and are left out"
+    assert capsys.readouterr().err == f"{note}: {gone.image.name}\n"
+
+
 def test_the_videos_stage_needs_videos(stills, video):
     with pytest.raises(BadInput, match=f"{stills}: no training video"):
         TrainingClips(VIDEOS, [stills], total=1)
