@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gcvos_mini import stream
+from gcvos_mini import fast, stream
 from gcvos_mini.errors import BadInput, free_name
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
@@ -226,6 +226,7 @@ def run(model, work, out, mask=None, **options):
 
 def test_a_stream_claims_its_folder_as_the_command_does(model, work, command):
     """The same guard, the same run: what the command began, the runner may go on with."""
+    model = fast.prepare(model, fast.pick_precision())  # as the command does
     out, other = work / "out", np.where(first_mask() == 1, 9, first_mask()).astype(np.uint8)
     assert command(out)[0] == 0
     done = tree(out)

@@ -11,6 +11,7 @@ from PIL import Image
 
 pytest.importorskip("ipycanvas")
 
+from gcvos_mini import fast
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import save_model
@@ -41,7 +42,8 @@ def test_stopped_and_continued_is_segment_bit_for_bit(model, clip, tmp_path):
     segment(
         frames=folder, mask=tmp_path / "first.png", out=tmp_path / "plain", checkpoint=checkpoint
     )
-    runner = VideoRunner(model, folder, first, tmp_path / "mine")
+    quick = fast.prepare(model, fast.pick_precision())  # as the command does
+    runner = VideoRunner(quick, folder, first, tmp_path / "mine")
 
     async def press():
         for press in range(1, 20):

@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch.nn import functional as F
 
-from gcvos_mini import logbook, train
+from gcvos_mini import fast, logbook, train
 from gcvos_mini.clips import TrainingClips, held_out
 from gcvos_mini.config import MINI, PAPER, SMOKE
 from gcvos_mini.errors import BadInput
@@ -309,7 +309,7 @@ def test_resumed_run_equals_an_uninterrupted_one(run, ends, tmp_path, monkeypatc
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gcvos_mini import logbook, train
+from gcvos_mini import fast, logbook, train
 from gcvos_mini.clips import TrainingClips
 
 logbook.SAVE_EVERY = 0
@@ -391,7 +391,7 @@ def test_validation_J(toy_data, monkeypatch):
     [(sequence, _)] = sequences
     frames = [read_frame(path) for path in sequence.frames[:4]]
     truths = [read_mask(sequence.masks[path.stem]) for path in sequence.frames[:4]]
-    segmenter = VideoSegmenter(network)
+    segmenter = VideoSegmenter(fast.prepare(network, fast.pick_precision()))
     found = [mask for _, mask in follow(segmenter, frames, truths[0])]
     wanted = [
         region_similarity(mask == i, truth == i)
