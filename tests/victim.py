@@ -5,13 +5,15 @@ No test, and no pytest in here: every run imports this file anew.
 
 import asyncio
 import contextlib
-import itertools
+import json
 import os
 import resource
 import runpy
 import signal
 import sys
 from pathlib import Path
+
+TOUCHES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")  # Python's audit events
 
 
 def command(module, *arguments):
@@ -55,50 +57,56 @@ def cut_the_next_file():
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
 
-def at_call(number, folder, act):
-    """`act()` at the so-manieth call, Python's or C's, since something below `folder` was touched.
+class Calls:
+    """Counts the calls, Python's and C's, since something in `folder` first changed.
 
-    Returns the counter. Clocks seldom stop a process in the few microseconds of a small file.
+    touches: the numbers of the calls at which something there did. At the call `number` act() is
+    called. A clock seldom stops a process in the few microseconds that a small file takes.
     """
-    calls = itertools.count(1)
 
-    def count(frame, event, arg):
-        if event in ("call", "c_call") and next(calls) == number:
-            sys.setprofile(None)
-            act()
+    def __init__(self, folder, number=None, act=None):
+        self.folder, self.number, self.act = str(folder), number, act
+        self.count, self.touches = 0, []
+        sys.addaudithook(self.audit)
 
-    def touched(event, arguments):
-        if event in ("open", "os.mkdir", "os.remove") and sys.getprofile() is None:
-            if str(arguments[0]).startswith(str(folder)) and not begun:
-                begun.append(True)
-                sys.setprofile(count)
+    def audit(self, event, arguments):
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return  # only looks
+        if event in TOUCHES and str(arguments[0]).startswith(self.folder):
+            if not self.touches:
+                sys.setprofile(self.profile)
+            self.touches.append(self.count)
 
-    begun = []
-    sys.addaudithook(touched)
-    return calls
+    def profile(self, frame, event, argument):
+        if event in ("call", "c_call"):
+            self.count += 1
+            if self.count == self.number:
+                sys.setprofile(None)
+                self.act()
 
 
-def run(play, arguments, folder, said=os.devnull, number=None, how=None, counted=None):
-    """Play a command. how: "cut" or a signal that comes at call `number` in `folder`.
+def run(play, arguments, folder, said=os.devnull, number=None, how=None, touches=None):
+    """Play a command. how: "cut" or a signal, which comes at call `number` in `folder`.
 
-    said: where its stdout and stderr go; counted: a file for how many calls there were.
+    said: where its stdout and stderr go; touches: a file to write Calls.touches to.
     """
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job ignores
     with open(said, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
     act = cut_the_next_file if how == "cut" else lambda: os.kill(os.getpid(), how)
-    calls = at_call(number, folder, act) if number or counted else None
+    calls = Calls(folder, number, act) if number or touches else None
     try:
         play(*arguments)
     except KeyboardInterrupt:  # before the command's own hands are on it
         sys.exit(130)
     finally:
         sys.setprofile(None)
-        if counted:
-            Path(counted).write_text(str(next(calls)))
+        if touches:
+            Path(touches).write_text(json.dumps(calls.touches))
         with contextlib.suppress(OSError):
             sys.stdout.flush()
