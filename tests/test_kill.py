@@ -3,7 +3,7 @@
     python -m pytest tests/test_kill.py --kills 30
 
 Each trial kills a run, and then the run that goes on from it: one of them by the clock, and one by
-its calls, soon after a file was touched, which meets the small files that a clock passes by.
+its calls, often soon after a file was touched: a clock passes by the small ones.
 """
 
 import csv
@@ -124,9 +124,9 @@ def kill_by_clock(rng, room, call, whole):
 
 
 def kill_at_call(rng, room, call, whole):
-    """At a call soon after one that touched a file, or in what is written after that call."""
-    number = rng.choice(whole.touches) + rng.randint(1, 60)
-    how = rng.choice([*SIGNALS, "cut"])
+    """At any call, or soon after one that touched a file; or in what is written after that call."""
+    soon, some = rng.choice(whole.touches) + rng.randint(1, 60), rng.randint(1, whole.touches[-1])
+    number, how = rng.choice([soon, some]), rng.choice([*SIGNALS, "cut"])
     process = start(room, call, number=number, how=how)
     process.join()
     return f"{getattr(how, 'name', how)} at call {number}", process.exitcode
