@@ -7,6 +7,7 @@ run depends on the seed and i alone, so a run that is resumed sees what it would
 Notebook 06 shows them.
 """
 
+import math
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -19,25 +20,26 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from gcvos_mini import warps
 from gcvos_mini.commands import python
 from gcvos_mini.config import Stage
 from gcvos_mini.davis import Sequence, find_resolution, load_sequence, load_split
 from gcvos_mini.errors import BadInput, free_name
-from gcvos_mini.masks import VOID, object_ids, read_sequence_mask
+from gcvos_mini.masks import VOID, object_ids, read_sequence_mask, read_still_mask
 from gcvos_mini.pictures import FRAME_SUFFIXES, check_same_size, list_files, read_frame
 
 TRIES = 10  # draws until the object is in the crop
 MOST_TRIES = 100  # draws until anything of it is
-SMALLEST = 0.01  # an object covers at least this share of the crop in the first frame
 
 
 @dataclass(frozen=True)
 class Still:
-    """One image and its mask file; `year` says how to read the mask (davis.py)."""
+    """One image and its mask file; `year` says how to read the mask, None as of a single picture
+    (masks.py)."""
 
     image: Path
     mask: Path
-    year: int
+    year: int | None = None
 
 
 def find_stills(folder: Path | str) -> list[Still]:
@@ -48,7 +50,7 @@ def find_stills(folder: Path | str) -> list[Still]:
     folder = Path(folder)
     images = list_files(folder / "images", FRAME_SUFFIXES)
     masks = {p.stem: p for p in list_files(folder / "masks", (".png",))}
-    stills = [Still(p, masks[p.stem], 2016) for p in images if p.stem in masks]
+    stills = [Still(p, masks[p.stem]) for p in images if p.stem in masks]
     if not stills:
         raise BadInput(f"{folder}: no image in images/ has a mask of the same name in masks/")
     alone = [p.name for p in images if p.stem not in masks]
@@ -124,7 +126,11 @@ def held_out(folders: Collection[Path | str], names: Iterable[str]) -> list[tupl
 
 def read_pair(still: Still) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, 3) and object ids (H, W), uint8. Raises BadInput where their sizes differ."""
-    image, labels = read_frame(still.image), read_sequence_mask(still.mask, still.year)
+    image = read_frame(still.image)
+    if still.year is None:
+        labels = read_still_mask(still.mask)
+    else:
+        labels = read_sequence_mask(still.mask, still.year)
     check_same_size(image, still.image, labels, still.mask)
     if labels.max() == VOID and not object_ids(labels):
         raise BadInput(
@@ -134,95 +140,11 @@ def read_pair(still: Still) -> tuple[np.ndarray, np.ndarray]:
     return image, labels
 
 
-def center(mask: np.ndarray) -> np.ndarray:
-    """(x, y) in pixels of an object's centre in its mask (H, W), or of the image's if empty."""
-    y, x = np.nonzero(mask)
-    if len(x) == 0:
-        return np.array(mask.shape[::-1]) / 2
-    return np.array([x.mean(), y.mean()])
-
-
-def random_affine(rng: Generator, stage: Stage, mask: np.ndarray) -> np.ndarray:
-    """A 2x3 matrix from crop pixels to pixels of the source, whose object mask (H, W) it centres.
-
-    Section 3.3's rotation, scaling and random cropping. At scale 1 the crop spans the source's
-    short side; the centre moves by up to a quarter of it.
-    """
-    span = min(mask.shape)
-    angle = rng.uniform(-stage.rotation, stage.rotation)
-    zoom = rng.uniform(*stage.scale) * stage.crop / span  # crop pixels per source pixel
-    matrix = cv2.getRotationMatrix2D((stage.crop / 2, stage.crop / 2), angle, 1 / zoom)
-    matrix[:, 2] += center(mask) + span * rng.uniform(-0.25, 0.25, 2) - stage.crop / 2
-    return matrix
-
-
-def thin_plate_spline(rng: Generator, size: int, strength: float, points: int = 4) -> np.ndarray:
-    """A smooth random displacement (S, S, 2) in pixels that moves points x points control points.
-
-    strength: the most that one moves along x or y, as a share of the size S.
-    The thin-plate spline is the surface through the moved points that bends least:
-    f(p) = a0 + a.p + sum_i w_i U(|p - c_i|), U(r) = r^2 log r^2 (Bookstein 1989).
-    """
-    axis = np.linspace(0, 1, points)
-    control = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)  # (n, 2)
-    shift = rng.uniform(-strength, strength, control.shape)
-
-    def basis(p):  # (m, 2) -> (m, n + 3)
-        r2 = ((p[:, None] - control) ** 2).sum(axis=2)
-        return np.hstack([r2 * np.log(r2 + 1e-9), np.ones((len(p), 1)), p])
-
-    n = len(control)
-    system = np.zeros((n + 3, n + 3))
-    system[:n] = basis(control)
-    system[n:, :n] = system[:n, n:].T  # the weights hold no affine part
-    weights = np.linalg.solve(system, np.vstack([shift, np.zeros((3, 2))]))
-    coarse = np.linspace(0, 1, 24)  # smooth enough to draw coarsely
-    grid = np.stack(np.meshgrid(coarse, coarse), axis=-1).reshape(-1, 2)
-    field = (basis(grid) @ weights).reshape(24, 24, 2).astype(np.float32)
-    return cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR) * size
-
-
-def source_positions(
-    matrix: np.ndarray, size: int, displacement: np.ndarray | int = 0
-) -> np.ndarray:
-    """Where each crop pixel looks in the source, float32 (S, S, 2), (x, y) in pixels.
-
-    matrix: of `random_affine`; displacement: of `thin_plate_spline`, in the crop, before it.
-    """
-    x, y = np.meshgrid(np.arange(size), np.arange(size))
-    crop = np.stack([x, y], axis=-1) + displacement  # (S, S, 2)
-    return (crop @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-
-
-def sample(image: np.ndarray, labels: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
-    """Image (H, W, 3) and ids (H, W) at positions (S, S, 2), both mirrored beyond the source.
-
-    An object's mirror image is the object too: left unmarked, it would teach that nothing is.
-    """
-    return [
-        cv2.remap(source, positions, None, how, borderMode=cv2.BORDER_REFLECT_101)
-        for source, how in ((image, cv2.INTER_LINEAR), (labels, cv2.INTER_NEAREST))
-    ]
-
-
 def renumber(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Labels uint8 (H, W) with ids[0] as 1, ids[1] as 2 and so on; the rest is background."""
     table = np.zeros(256, np.uint8)
     table[ids] = np.arange(1, len(ids) + 1)
     return table[labels]
-
-
-def jitter(rng: Generator, frame: np.ndarray, strength: float) -> np.ndarray:
-    """Change brightness and contrast of uint8 (S, S, 3), each by up to +-strength (0.1 is 10 %)."""
-    gain, shift = 1 + rng.uniform(-strength, strength, 2)
-    return np.clip(frame * gain + 255 * (shift - 1), 0, 255).astype(np.uint8)
-
-
-def tint(rng: Generator, strength: float) -> np.ndarray:
-    """A colour matrix (3, 3): hue turned by up to +-strength half turns, saturation scaled too."""
-    grey = np.full((3, 3), 1 / 3)  # RGB -> its mean, three times
-    turn = cv2.Rodrigues(np.full(3, np.pi * rng.uniform(-strength, strength) / np.sqrt(3)))[0]
-    return grey + (1 + rng.uniform(-strength, strength)) * turn @ (np.eye(3) - grey)
 
 
 def choose(rng: Generator, things: list[Any]) -> Any:
@@ -275,14 +197,14 @@ class TrainingClips(torch.utils.data.Dataset):
         for attempt in range(MOST_TRIES):
             frames, labels = make(rng, progress)
             share = (labels[0] == 1).mean()
-            if share >= SMALLEST or (share > 0 and attempt >= TRIES - 1):
+            if share >= self.stage.smallest or (share > 0 and attempt >= TRIES - 1):
                 break
         else:
             raise BadInput(f"{self.names}: {MOST_TRIES} clips without an object; fill the masks")
         if self.stage.jitter:
-            frames = [jitter(rng, frame, self.stage.jitter) for frame in frames]
+            frames = [warps.jitter(rng, frame, self.stage.jitter) for frame in frames]
         if self.stage.tint:
-            colors = tint(rng, self.stage.tint)
+            colors = warps.tint(rng, self.stage.tint)
             frames = [cv2.transform(frame, colors) for frame in frames]
         frames, labels = np.stack(frames), np.stack(labels)  # (T, S, S, 3), (T, S, S)
         if rng.random() < 0.5:
@@ -292,39 +214,24 @@ class TrainingClips(torch.utils.data.Dataset):
         frames = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy()).float() / 255
         return frames, torch.from_numpy(masks).float()
 
-    def from_still(self, rng: Generator, progress: float) -> tuple[list, list]:
-        """Move one still by affine and spline, or paste its object on another that moves too.
+    def from_still(self, rng: Generator, progress: float) -> list[list]:
+        """Move one still, or objects of several over another one that moves too.
 
         T frames uint8 (S, S, 3) and T maps of ids (S, S); section 3.3, "Pre-training on images".
-        The other's objects then have masks of their own, or are bystanders: background that looks
-        like an object, from the same folder so that it may be of the same kind.
         """
         group = choose(rng, self.stills)
+        if rng.random() < self.stage.paste:
+            return self._collage(rng, group)
         image, labels = self._read(rng, group)
-        paste = rng.random() < self.stage.paste
-        bystanders = paste and self.stage.bystanders and rng.random() < self.stage.bystanders
-        if paste:
-            labels[labels > 1] = 0  # of this still only the object that is pasted
-            other, behind = self._read(rng, group if bystanders else choose(rng, self.stills))
-            behind[behind > 0] += 1  # the other still's objects come after it
-            behind[behind > self.stage.objects] = 0
-        frames, ids = [], []
-        for _ in range(self.stage.clip_frames):
-            frame, now = self._moved(rng, image, labels)
-            if paste:
-                back, now_behind = self._moved(rng, other, behind)
-                alpha = cv2.GaussianBlur(now.astype(np.float32), (3, 3), 0)[..., None]
-                frame = (alpha * frame + (1 - alpha) * back).astype(np.uint8)
-                now = now if bystanders else np.where(now, now, now_behind)
-            frames.append(frame)
-            ids.append(now)
-        return frames, ids
+        views = self._still(rng, image, labels, warps.center(labels == 1))
+        return [list(part) for part in zip(*views)]
 
     def from_video(self, rng: Generator, progress: float) -> list[list]:
-        """Frames of one video in time order, all under the same affine, given as by from_still.
+        """Frames of one video in time order, turned alike, given as by from_still.
 
         Section 3.3, "Fine-tuning on videos". The longest interval grows in the first half of the
-        run; progress: how much of it is done, 0 to 1.
+        run; progress: how much of it is done, 0 to 1. The more a clip zooms, the more closely the
+        view follows its object.
         """
         video = choose(rng, choose(rng, self.videos))
         shortest, longest = self.stage.interval
@@ -334,9 +241,16 @@ class TrainingClips(torch.utils.data.Dataset):
         first = rng.integers(len(video) - steps.sum())
         pairs = [read_pair(video[i]) for i in first + np.concatenate([[0], np.cumsum(steps)])]
         chosen = self._choose(rng, pairs[0][1])
-        matrix = random_affine(rng, self.stage, renumber(pairs[0][1], chosen) == 1)
-        positions = source_positions(matrix, self.stage.crop)
-        moved = [sample(image, renumber(labels, chosen), positions) for image, labels in pairs]
+        pairs = [(image, renumber(labels, chosen)) for image, labels in pairs]
+        scale, angle, *shift = warps.random_motion(rng, self.stage)[0]
+        growth = warps.random_growth(rng, self.stage)  # (T,)
+        follow = min(1, abs(math.log2(growth[-1] / growth[0])))  # wholly, from twice the size on
+        start, crop, moved = warps.center(pairs[0][1] == 1), self.stage.crop, []
+        for (image, labels), grown in zip(pairs, growth):
+            about = start + follow * (warps.center(labels == 1) - start)
+            zoom = scale * grown * crop / min(labels.shape)
+            matrix = warps.crop_matrix(crop, zoom, angle, about, crop * (0.5 + np.array(shift)))
+            moved.append(warps.sample(image, labels, warps.source_positions(matrix, crop)))
         return [list(part) for part in zip(*moved)]
 
     def _choose(self, rng, labels):
@@ -348,9 +262,53 @@ class TrainingClips(torch.utils.data.Dataset):
         image, labels = read_pair(choose(rng, group))
         return image, renumber(labels, self._choose(rng, labels))
 
-    def _moved(self, rng, image, labels):
-        size = self.stage.crop
-        first = labels[labels > 0].min(initial=255)  # the object that the crop is drawn around
-        matrix = random_affine(rng, self.stage, labels == first)
-        spline = thin_plate_spline(rng, size, self.stage.spline) if self.stage.spline else 0
-        return sample(image, labels, source_positions(matrix, size, spline))
+    def _still(self, rng, image, labels, about):
+        """Yield (frame, ids) of a whole still; the crop is drawn around its point `about`."""
+        crop = self.stage.crop
+        zoom, middle = crop / min(labels.shape), np.full(2, crop / 2)
+        return warps.move(rng, self.stage, image, labels, zoom, about, middle)
+
+    def _cutout(self, rng, group, at):
+        """Yield (frame, mask) of one object of a still, cut out, at a point of the crop."""
+        image, labels = self._read(rng, group)
+        mask = (labels == 1).astype(np.uint8)
+        low, high = self.stage.cutout
+        share = low * (high / low) ** rng.random()  # of the crop; as often small as large
+        zoom = self.stage.crop * math.sqrt(share / max(1, mask.sum()))
+        about = warps.center(mask)
+        return warps.move(rng, self.stage, image, mask, zoom, about, at, cv2.BORDER_CONSTANT)
+
+    def _collage(self, rng, group):
+        """Cut-outs over a still: object 1, and others that may come in, go out, or hide it.
+
+        Those others, and the objects of the still behind, have masks too, as far as there are
+        numbers; or they are bystanders, background that looks like an object. Half of them are from
+        object 1's own folder, so that they may be of its kind.
+        """
+        stage, free = self.stage, iter(range(2, self.stage.objects + 1))
+
+        def folder():
+            return group if rng.random() < 0.5 else choose(rng, self.stills)
+
+        def number():
+            return 0 if rng.random() < stage.bystanders else next(free, 0)
+
+        layers = [(1, self._cutout(rng, group, np.full(2, stage.crop / 2)))]
+        for _ in range(rng.integers(stage.cutouts)):
+            at = stage.crop * rng.uniform(-0.1, 1.1, 2)  # partly or wholly out of the picture
+            layers.append((number(), self._cutout(rng, folder(), at)))
+        rng.shuffle(layers)  # the last one is in front
+        image, labels = self._read(rng, folder())
+        numbers = np.array([0, *(number() for _ in range(labels.max()))], np.uint8)
+        frames, ids = [], []
+        about = rng.uniform(0, labels.shape[::-1])  # not its object, which would mostly be hidden
+        for frame, behind in self._still(rng, image, labels, about):
+            now = numbers[behind]
+            for own, cutout in layers:
+                picture, mask = next(cutout)
+                alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
+                frame = (alpha * picture + (1 - alpha) * frame).astype(np.uint8)
+                now = np.where(mask == 1, np.uint8(own), now)
+            frames.append(frame)
+            ids.append(now)
+        return [frames, ids]

@@ -25,7 +25,7 @@ class Stage:
     crop: int = 384
     height: int | None = None  # at which its network then works, in place of Config.height
     clip_frames: int = 3
-    two_frames: float = 0.0  # share of the run that starts on two-frame clips, at half the cost
+    two_frames: float = 0.0  # share of the run that starts on clips' first and last frames alone
     matching_start: bool = False  # heads that match before the first step, see matching_start.py
     objects: int = 1  # of one clip, at most; with more they compete for the pixels, as in use
     clips_per_epoch: int | None = None  # None: one per still, or one per video frame
@@ -35,9 +35,16 @@ class Stage:
     interval: tuple[int, int] = (1, 3)  # frames between two frames of a clip
     soft_masks: bool = True  # fed on without a threshold; False only to see what that is worth
     folders_alike: bool = False  # clips come from all folders of data equally, whatever they hold
-    paste: float = 0.0  # share of synthetic clips with the object on another still's background
-    bystanders: float = 0.0  # share of those in which the other still's objects have no mask
+    calm: float = 1.0  # least share of the differences between its frames that a clip keeps
+    zoom: float = 1.0  # times that an object grows or shrinks within a clip, at most
+    smallest: float = 0.01  # share of the crop that an object covers at least in the first frame
+    paste: float = 0.0  # share of synthetic clips with cut-out objects over another still
+    cutouts: int = 1  # of one such clip, at most
+    cutout: tuple[float, float] = (0.02, 0.4)  # share of the crop that one covers, at scale 1
+    bystanders: float = 0.0  # share of the other objects in them that have no mask
     stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
+    shake: float = 0.0  # of the previous mask: shift as a share of the crop, and scaling
+    blank: float = 0.0  # share of the previous masks that are not shown
     jitter: float = 0.0  # brightness and contrast, drawn once per frame
     tint: float = 0.0  # hue (in half turns) and saturation, drawn once per clip
     hard_pixels: float = 1.0  # share of the pixels, hardest first, that the cross-entropy sees
@@ -57,6 +64,7 @@ class Config:
     normalization: str  # of the frame context: "none" is eq. 1 as printed, see memory.py
     stages: dict[str, Stage]
     first_share: float = 0.0  # of the first frame in what is read; 0 is eq. 2, see memory.py
+    previous_mask: bool = False  # shown to the decoder: where the object was; not in the paper
     height: int | None = None  # pixels at which frames are segmented; None: their own
     memory: str = "gc"  # which memory it trains with, as memory.py takes it
 

@@ -180,17 +180,26 @@ def read_sequence_mask(path: Path | str, year: int) -> np.ndarray:
     return mask
 
 
-def read_first_mask(path: Path | str) -> np.ndarray:
-    """Read the mask that a video starts from, uint8 (H, W) of object ids; white alone is object 1.
+def read_still_mask(path: Path | str) -> np.ndarray:
+    """Read the mask of a single picture, uint8 (H, W) of object ids; white alone is object 1.
 
-    A drawing program's black and white mask holds 255 where the object is, which is void only
-    beside other ids. Says on stderr what of it is not followed, or will take long. Raises BadInput
-    on a mask without an object, on values that cannot be ids, and as read_mask does.
+    A black and white mask holds 255 where the object is, which is void only beside other ids.
+    Raises BadInput as read_mask does, and on values that cannot be ids.
     """
     mask = read_mask(path)
     if not object_ids(mask) or is_one_soft_object(mask):
         mask = one_object(mask)
     check_ids(mask, path)
+    return mask
+
+
+def read_first_mask(path: Path | str) -> np.ndarray:
+    """Read the mask that a video starts from, as read_still_mask does.
+
+    Says on stderr what of it is not followed, or will take long. Raises BadInput on a mask without
+    an object too.
+    """
+    mask = read_still_mask(path)
     check_has_object(mask, path)
     say_what_to_expect(mask, path)
     return mask
@@ -235,7 +244,7 @@ def say_what_to_expect(mask: np.ndarray, path: Path | str) -> None:
 
 def object_ids(mask: np.ndarray) -> list[int]:
     """The object ids in a mask (H, W), in order: without background (0) and void (255)."""
-    return [int(i) for i in np.unique(mask) if i not in (0, VOID)]
+    return [int(i) for i in np.flatnonzero(np.bincount(mask.ravel())) if i not in (0, VOID)]
 
 
 def check_has_object(mask: np.ndarray, path: Path | str) -> None:

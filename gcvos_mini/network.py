@@ -92,13 +92,15 @@ class Decoder(nn.Module):
         super().__init__()
         dim = config.decoder_dim
         in_dim = config.value_dim + config.local_dim
+        if config.previous_mask:
+            in_dim += STRIDE  # where the object was: 4 x 4 values of stride 4 at each position
         self.compress = nn.Sequential(nn.Conv2d(in_dim, dim, 3, padding=1), ResBlock(dim))
         self.refine8 = Refine(skip_dims[0], dim)
         self.refine4 = Refine(skip_dims[1], dim)
         self.predict = nn.Conv2d(dim, 2, 3, padding=1)
 
     def forward(self, feature: Tensor, skips: list[Tensor]) -> Tensor:
-        """feature (B, C_value + C_local, H/16, W/16), skips of Query -> log odds (B, H, W)."""
+        """feature, all inputs in one (B, C, H/16, W/16), skips of Query -> log odds (B, H, W)."""
         x = self.compress(feature)  # (B, decoder_dim, H/16, W/16)
         x = self.refine8(skips[0], x)
         x = self.refine4(skips[1], x)  # (B, decoder_dim, H/4, W/4)
@@ -174,13 +176,18 @@ class Network(nn.Module):
         skips = [refine.skip(skip) for refine, skip in zip(refines, skips)]
         return Query(at_least_float32(self.query(feature)), self.local(feature), skips)
 
-    def decode(self, context: Tensor, query: Query) -> Tensor:
+    def decode(self, context: Tensor, query: Query, previous: Tensor | None = None) -> Tensor:
         """context (B, C_value, H/16, W/16) -> log odds of the object (B, H, W), float32.
 
-        A query of one frame serves all B objects.
+        A query of one frame serves all B objects. previous: their soft masks (B, 1, H, W) on the
+        frame before, needed where Config.previous_mask is set and not looked at elsewhere.
         """
         local = query.local.expand(len(context), -1, -1, -1)
-        return self.decoder(torch.cat([context.to(local.dtype), local], dim=1), query.skips)
+        parts = [context.to(local.dtype), local]
+        if self.config.previous_mask:
+            at_stride4 = F.avg_pool2d(previous, 4).to(local.dtype)  # (B, 1, H/4, W/4)
+            parts.append(F.pixel_unshuffle(at_stride4, 4))  # (B, 16, H/16, W/16)
+        return self.decoder(torch.cat(parts, dim=1), query.skips)
 
 
 def load_backbone(network: Network, source: Path | str) -> None:
@@ -296,6 +303,7 @@ def load_model(
 POSSIBLE = {  # what may differ between two checkpoints of one size
     "normalization": lambda value: value in NORMALIZATIONS,
     "first_share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
+    "previous_mask": lambda value: type(value) is bool,
     "height": lambda value: value is None or (type(value) is int and value >= STRIDE),
     "memory": lambda value: isinstance(value, str),
 }
@@ -307,6 +315,8 @@ def stored_config(stored: Any, path: Path | str) -> Config:
     Raises BadInput where its sizes are none of ours, or a value is impossible.
     """
     stored = stored if isinstance(stored, dict) else {}
+    if stored:
+        stored = {"previous_mask": False} | stored  # older checkpoints have no word on it
     for base in CONFIGS.values():
         sizes = base.stored() | {name: stored.get(name) for name in POSSIBLE}
         if sizes == stored:

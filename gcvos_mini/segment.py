@@ -112,7 +112,8 @@ class VideoSegmenter:
         self.frames = 0
         objects = self._objects(mask)
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
-        self._write(self._prepare(frame), self._resize(objects[None])[0])
+        self.previous = self._resize(objects[None])[0]  # (O, h, w)
+        self._write(self._prepare(frame), self.previous)
 
     @torch.inference_mode()
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -126,7 +127,7 @@ class VideoSegmenter:
         objects = soft[1:]
         if mask is not None:
             labels, objects = self._with_given(mask, labels, objects)
-        self.last = image, labels, soft[1:]
+        self.last, self.previous = (image, labels, soft[1:]), objects
         if self.frames % self.write_every == 0 or mask is not None:
             self._write(image, objects)
         else:
@@ -156,7 +157,7 @@ class VideoSegmenter:
             new = self._objects(labels)[len(soft) :]
             soft = torch.cat([soft, self._resize(new[None])[0]])
         labels, objects = self._with_given(mask, labels, soft)
-        self.last = image, labels, objects
+        self.last, self.previous = (image, labels, objects), objects
         self._write(image, objects)
         return labels
 
@@ -219,7 +220,8 @@ class VideoSegmenter:
         self.query = query.key[0]  # (C_key, h, w), the same for all objects
         objects = len(self.ids)
         context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, ...)
-        odds = self.model.decode(context, query)[..., : image.shape[2], : image.shape[3]]
+        odds = self.model.decode(context, query, pad_to_stride(self.previous[:, None]))
+        odds = odds[..., : image.shape[2], : image.shape[3]]
         soft = object_probabilities(odds)  # (O + 1, h, w)
         self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
         winner = self.probabilities.max(dim=0).indices  # (H, W); argmax takes twenty times as long

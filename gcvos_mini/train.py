@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 
 import cv2
 import torch
+import torch.nn.functional as F
 import tyro
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
@@ -83,9 +84,12 @@ class Run:
 class ClipSegmenter(nn.Module):
     """The network run over a short clip; a module of its own, so that accelerate can wrap it."""
 
-    def __init__(self, network: Network, soft_masks: bool = True):
+    def __init__(
+        self, network: Network, soft_masks: bool = True, shake: float = 0.0, blank: float = 0.0
+    ):
         super().__init__()
         self.network, self.soft_masks = network, soft_masks
+        self.shake, self.blank = shake, blank
 
     def forward(self, frames: Tensor, masks: Tensor) -> Tensor:
         """frames (B, T, 3, S, S), masks (B, T, O, S, S) -> logits (B, T - 1, O + 1, S, S).
@@ -100,7 +104,8 @@ class ClipSegmenter(nn.Module):
             memory.write(*self.network.encode_memory(frames[clip, t - 1], mask))
             key, local, skips = self.network.encode_query(frames[:, t])  # once for all objects
             query = Query(key[clip], local[clip], [skip[clip] for skip in skips])
-            each = self.network.decode(memory.read(query.key), query)  # (N, S, S)
+            previous = shaken(mask, self.shake, self.blank)
+            each = self.network.decode(memory.read(query.key), query, previous)  # (N, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
             if not self.soft_masks:
@@ -117,6 +122,21 @@ def let_compete(odds: Tensor, clip: Tensor, number: Tensor, first_masks: Tensor)
     joint = odds.new_full((batch, objects + 1, *odds.shape[1:]), ABSENT)
     joint[:, 0] = 0  # the background's
     return joint.index_put((clip, number + 1), odds)
+
+
+def shaken(masks: Tensor, shake: float, blank: float) -> Tensor:
+    """Previous masks (N, 1, S, S) as training shows them to the decoder: moved, scaled, or blank.
+
+    A true mask that hardly moves would teach to copy it; in use it is neither true nor still.
+    """
+    count, like = len(masks), {"device": masks.device, "dtype": masks.dtype}
+    move = shake * (2 * torch.rand(count, 3, **like) - 1)  # the grid spans two crop widths
+    matrix = torch.zeros(count, 2, 3, **like)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 + move[:, 0]
+    matrix[:, :, 2] = 2 * move[:, 1:]
+    grid = F.affine_grid(matrix, list(masks.shape), align_corners=False)
+    shown = torch.rand(count, 1, 1, 1, **like) >= blank
+    return shown * F.grid_sample(masks, grid, align_corners=False)
 
 
 def make_optimizer(
@@ -168,7 +188,7 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
         ahead, stage.batch, num_workers=run.workers, persistent_workers=run.workers > 0
     )
     model, optimizer, loader = accelerator.prepare(
-        ClipSegmenter(network, stage.soft_masks), optimizer, loader
+        ClipSegmenter(network, stage.soft_masks, stage.shake, stage.blank), optimizer, loader
     )
     model.train()
     logbook = None
@@ -179,7 +199,8 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
         if now >= 1:
             break
         if now < stage.two_frames:
-            frames, masks = frames[:, :2], masks[:, :2]
+            frames, masks = frames[:, [0, -1]], masks[:, [0, -1]]
+        torch.manual_seed(run.seed + progress.step)  # a resumed run sees what it would have seen
         rate = set_rate(optimizer, stage, progress.step, now)
         logits = model(frames, masks)
         loss = clip_loss(logits, masks, stage)

@@ -5,23 +5,25 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+import torch
 from davis_folder import write_davis, write_stills
 from PIL import Image
 from scipy.interpolate import RBFInterpolator
 
-from gcvos_mini.clips import (
-    TrainingClips,
-    find_data,
-    held_out,
+from gcvos_mini.clips import TrainingClips, find_data, held_out, read_pair, year_of
+from gcvos_mini.config import SMOKE
+from gcvos_mini.errors import BadInput
+from gcvos_mini.warps import (
+    center,
+    crop_matrix,
     jitter,
-    random_affine,
+    move,
+    random_growth,
+    random_motion,
     sample,
     thin_plate_spline,
     tint,
-    year_of,
 )
-from gcvos_mini.config import SMOKE
-from gcvos_mini.errors import BadInput
 
 STILLS = dataclasses.replace(SMOKE.stages["stills"], crop=48, paste=0.0, jitter=0.0, objects=1)
 VIDEOS = dataclasses.replace(STILLS, stills=(0.0, 0.0), interval=(1, 4))
@@ -99,7 +101,7 @@ def test_shapes_ranges_and_a_first_mask_that_is_never_empty(stills, video):
 def test_an_object_of_a_few_pixels_is_found(tmp_path):
     image = np.zeros((200, 200, 3), np.uint8)
     mask = np.zeros((200, 200), np.uint8)
-    mask[98:102, 98:102] = 1  # under SMALLEST at any zoom, a pixel or so in the crop
+    mask[98:102, 98:102] = 1  # under Stage.smallest at any zoom, a pixel or so in the crop
     save_still(tmp_path, "tiny", image, mask)
     clips = TrainingClips(STILLS, [tmp_path], total=4)
     assert all(clips[i][1][0].any() for i in range(4))
@@ -132,21 +134,67 @@ def test_both_sides_and_both_kinds_come_up(stills, video):
 # ---- geometry -----------------------------------------------------------------------------------
 
 
-def test_affine_stays_in_its_ranges():
+def test_motion_stays_in_its_ranges():
     rng = np.random.default_rng(0)
-    mask, size, span = box(10, 40), STILLS.crop, HEIGHT
-    y, x = np.nonzero(mask)
-    angles, zooms = [], []
-    for _ in range(200):
-        matrix = random_affine(rng, STILLS, mask)
-        middle = matrix @ (size / 2, size / 2, 1) - (x.mean(), y.mean())
-        assert np.abs(middle).max() <= span / 4 + 1e-9  # the object is in the crop
-        zooms.append(span / size / np.sqrt(np.linalg.det(matrix[:, :2])))
-        angles.append(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
-        rotation = matrix[:, :2] * zooms[-1] * size / span
+    motion = np.concatenate([random_motion(rng, STILLS) for _ in range(100)])
+    for column, low, high in ((0, 0.75, 1.25), (1, -30, 30), (2, -0.25, 0.25), (3, -0.25, 0.25)):
+        least, most = motion[:, column].min(), motion[:, column].max()
+        edge = 0.05 * (high - low)
+        assert low <= least < low + edge and high - edge < most <= high
+
+
+def test_crop_matrix_puts_the_object_where_it_is_told():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        zoom, angle = rng.uniform(0.2, 5), rng.uniform(-90, 90)
+        about, at = rng.uniform(0, 50, (2, 2))
+        matrix = crop_matrix(48, zoom, angle, about, at)
+        np.testing.assert_allclose(matrix @ [*at, 1], about, atol=1e-9)
+        rotation = zoom * matrix[:, :2]
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-9)  # no shear
-    assert 0.75 <= min(zooms) < 0.78 and 1.22 < max(zooms) <= 1.25
-    assert -30 <= min(angles) < -27 and 27 < max(angles) <= 30
+        turned = np.degrees(np.arctan2(rotation[0, 1], rotation[0, 0]))
+        assert turned == pytest.approx(angle)
+
+
+def test_growth_is_even_and_goes_both_ways():
+    rng = np.random.default_rng(0)
+    stage = dataclasses.replace(STILLS, zoom=4.0)
+    growth = np.stack([random_growth(rng, stage) for _ in range(400)])
+    ratio = growth[:, -1] / growth[:, 0]
+    assert 1 / 4 <= ratio.min() < 1 / 3 and 3 < ratio.max() <= 4
+    assert 0.4 < (ratio > 1).mean() < 0.6
+    np.testing.assert_allclose(growth[:, 1] ** 2, growth[:, 0] * growth[:, 2])
+    assert np.array_equal(random_growth(rng, STILLS), np.ones(3))
+
+
+def test_calm_clips_keep_a_part_of_what_changes():
+    """The same draws, a tenth of the differences: in the pose, and in what the spline bends."""
+    image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 6)
+    at = np.full(2, STILLS.crop / 2)
+
+    def differences(rng, **changes):
+        stage = dataclasses.replace(STILLS, **changes)
+        mask = np.uint8(box())
+        views = [v.astype(float) for v, _ in move(rng, stage, image, mask, 1, center(mask), at)]
+        return np.abs(views[1] - views[0]).mean()
+
+    for only in ({"spline": 0.0}, {"rotation": 0.0, "scale": (1.0, 1.0)}):
+        wild = [differences(np.random.default_rng(i), **only) for i in range(20)]
+        calm = [differences(Calm(i, 0.1), **only, calm=0.1) for i in range(20)]
+        assert np.mean(calm) < 0.5 * np.mean(wild)
+
+
+class Calm(np.random.Generator):
+    """Draws the least `change` that a stage allows, and all else as any other generator."""
+
+    def __init__(self, seed, change):
+        super().__init__(np.random.PCG64(seed))
+        self.change = change
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        drawn = super().uniform(low, high, size)
+        return low if (low, high, size) == (self.change, 1, None) else drawn
 
 
 def test_thin_plate_spline_is_scipys():
@@ -208,14 +256,15 @@ def test_pasting_changes_the_background_only(tmp_path):
     foreign = {0.0: 0, 1.0: 0}
     around, edge = np.ones((5, 5), np.uint8), {"borderType": cv2.BORDER_CONSTANT}
     for paste in foreign:
-        clips = TrainingClips(dataclasses.replace(STILLS, paste=paste), [tmp_path], total=12)
+        stage = dataclasses.replace(STILLS, paste=paste, cutout=(0.2, 0.4))
+        clips = TrainingClips(stage, [tmp_path], total=12)
         for frames, masks in (clips[i] for i in range(12)):
             for frame, mask in zip(frames.numpy(), masks[:, 0].numpy(), strict=True):
                 pixels = 255 * frame.transpose(1, 2, 0)
                 inside = pixels[cv2.erode(mask, around, borderValue=0, **edge) > 0]
                 outside = pixels[cv2.dilate(mask, around) == 0]
                 colour = min(own, key=lambda c: np.abs(np.median(inside, axis=0) - c).sum())
-                assert np.abs(inside - colour).max() < 4  # the object is the still's own
+                assert np.abs(inside - colour).max() < 9  # the object is the still's own
                 foreign[paste] += np.abs(outside - own[colour]).sum(axis=1).min() > 20
     assert foreign[0.0] == 0 and foreign[1.0] > 3
 
@@ -362,7 +411,7 @@ def test_pasted_over_another_still_with_its_object(tmp_path):
 
 
 def test_bystanders_are_seen_and_have_no_mask(tmp_path):
-    """They are of the same folder, and unmarked in all frames, or in none of the control."""
+    """Unmarked in all frames, or in none of the control; more of them from the object's folder."""
     for folder, front, back in (("warm", RED, GREEN), ("cold", BLUE, GREY)):
         for name, colour in (("front", front), ("back", back)):
             save_still(tmp_path / folder, name, paint(box(), colour, (0, 0, 0)), 255 * box())
@@ -374,8 +423,8 @@ def test_bystanders_are_seen_and_have_no_mask(tmp_path):
         stage = dataclasses.replace(
             STILLS, paste=1.0, objects=2, bystanders=bystanders, folders_alike=True, spline=0.0
         )
-        clips, pairs, second = TrainingClips(stage, folders, total=40), set(), 0
-        for frames, masks in (clips[i] for i in range(40)):
+        clips, pairs, second = TrainingClips(stage, folders, total=120), [], 0
+        for frames, masks in (clips[i] for i in range(120)):
             second += bool(masks[:, 1].any())
             for frame, mask in zip(frames, masks, strict=True):
                 outside = cv2.dilate(mask.amax(dim=0).numpy(), np.ones((5, 5))) == 0
@@ -383,14 +432,72 @@ def test_bystanders_are_seen_and_have_no_mask(tmp_path):
                 own = np.abs(kinds - np.array(colour_of(frame, mask[0]) or 999)).sum(axis=1)
                 unmarked = (np.abs(pixels[outside][:, None] - kinds).sum(axis=2) < 5).sum(axis=0)
                 if own.min() < 5:
-                    pairs |= {(int(own.argmin()), int(k)) for k in np.flatnonzero(unmarked > 20)}
+                    pairs += [(int(own.argmin()), int(k)) for k in np.flatnonzero(unmarked > 20)]
         return pairs, second
 
     pairs, second = seen(1.0)
-    assert pairs >= {(0, 1), (1, 0), (2, 3), (3, 2)} and second == 0
-    assert all(own // 2 == other // 2 for own, other in pairs)  # of the same folder
-    assert seen(0.0)[0] == set() and seen(0.0)[1] > 20
-    assert 5 < seen(0.5)[1] < 30
+    assert set(pairs) >= {(0, 1), (1, 0), (2, 3), (3, 2), (0, 2)} and second == 0
+    alike = np.mean([own // 2 == other // 2 for own, other in pairs])
+    assert 0.6 < alike < 0.9  # half of them, and half of those that are from any folder
+    assert seen(0.0)[0] == [] and seen(0.0)[1] > 100
+    assert 30 < seen(0.5)[1] < 90
+
+
+def test_cutouts_come_in_go_out_and_hide_each_other(tmp_path):
+    """Up to four of them, on a still of none: not always seen, not always in one depth order."""
+    for name, colour in (("a", RED), ("b", GREEN), ("c", BLUE)):
+        save_still(tmp_path / "cut", name, paint(box(), colour, GREY), 255 * box())
+    stage = dataclasses.replace(STILLS, paste=1.0, objects=3, cutouts=4, cutout=(0.1, 0.4))
+    clips = TrainingClips(stage, [tmp_path / "cut"], total=60)
+    seen = torch.stack([clips[i][1].flatten(2).any(dim=2) for i in range(60)])  # (60, T, O)
+    assert seen[:, 0, 0].all() and seen[:, 0].sum(dim=1).unique().tolist() == [2, 3]
+    enters, leaves = ~seen[:, 0] & seen[:, 2], seen[:, 0] & ~seen[:, 2]
+    assert enters[:, 1].any() and leaves[:, 1].any()
+    firsts = torch.stack([clips[i][1][0].sum(dim=(1, 2)) for i in range(60)])  # pixels, (60, O)
+    apart = dataclasses.replace(stage, cutouts=1)
+    alone = TrainingClips(apart, [tmp_path / "cut"], total=60)
+    assert firsts[:, 0].mean() < torch.stack([alone[i][1][0, 0].sum() for i in range(60)]).mean()
+
+
+def test_small_first_objects_are_kept_where_the_stage_allows(tmp_path):
+    save_still(tmp_path, "a", paint(box(), RED, GREY), 255 * box())
+
+    def shares(**changes):
+        stage = dataclasses.replace(STILLS, paste=1.0, crop=64, **changes)
+        clips = TrainingClips(stage, [tmp_path], total=60)
+        return np.array([clips[i][1][0, 0].mean() for i in range(60)])
+
+    small = shares(cutout=(0.004, 0.008), smallest=0.003)
+    assert 0.003 <= small.min() and small.max() < 0.02  # at scales up to 1.25
+    assert shares(cutout=(0.1, 0.2)).min() >= 0.03
+
+
+@pytest.mark.parametrize("growth", [(0.5, 1.0, 2.0), (2.0, 1.0, 0.5)])
+def test_a_zooming_video_clip_follows_its_object(growth, tmp_path, monkeypatch):
+    """An object that runs from left to right, four times as large at the end or at the start."""
+    pairs = []
+    for t in range(12):
+        mask = box(left=16 + 3 * t, width=12, top=22, height=12)
+        pairs.append((paint(mask, RED, GREY), np.uint8(mask)))
+    save_video(tmp_path, "runs", pairs)
+    monkeypatch.setattr("gcvos_mini.warps.random_growth", lambda rng, stage: np.array(growth))
+    stage = dataclasses.replace(
+        VIDEOS, interval=(4, 4), rotation=0.0, scale=(1.5, 1.5), smallest=0.002, crop=96
+    )
+    clips = TrainingClips(stage, [tmp_path], total=30)
+    sizes = np.array([clips[i][1][:, 0].sum(dim=(1, 2)).numpy() for i in range(30)])
+    assert (sizes > 0).all()
+    whole = np.median(sizes, axis=0)  # those of clips in which no edge cuts the object
+    np.testing.assert_allclose(whole / whole[1], np.square(growth), rtol=0.45)
+
+
+def test_stills_with_ids_are_read_as_ids(tmp_path):
+    """A palette of ids beside black and white masks, in one folder."""
+    two = np.uint8(box(left=5, width=20)) + 2 * np.uint8(box(left=45, width=20))
+    save_still(tmp_path, "ids", paint(two > 0, RED, GREY), two)
+    save_still(tmp_path, "white", paint(box(), RED, GREY), 255 * box())
+    found = {still.image.stem: read_pair(still)[1] for still in find_data([tmp_path])[0]}
+    assert np.array_equal(found["ids"], two) and np.array_equal(found["white"], box())
 
 
 # ---- what the clips are drawn from --------------------------------------------------------------
