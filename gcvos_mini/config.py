@@ -10,6 +10,13 @@ from dataclasses import asdict, dataclass, replace
 
 from gcvos_mini.errors import BadInput
 
+# Sequences of DAVIS 2016's training split that no training run sees: what is chosen, a setting or
+# weights, is chosen on them. Growing (drift-turn, motocross-bumps), small and fast (bmx-bumps,
+# soccerball), crowded (dance-jump, hockey), thin (stroller) and quick to turn (dog-agility).
+HELD_OUT = (
+    "bmx-bumps", "dance-jump", "dog-agility", "drift-turn", "hockey", "motocross-bumps",
+    "soccerball", "stroller",
+)  # fmt: skip
 STRIDE = 16  # of the feature map: a ResNet up to res4 halves its input four times
 
 
@@ -177,6 +184,11 @@ SMOKE = replace(
 )
 
 CONFIGS = {config.name: config for config in (SMOKE, MINI, PAPER)}
+
+
+def sequences_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of sequences, as a command line gives them: "held-out" stands for HELD_OUT."""
+    return HELD_OUT if names == ("held-out",) else names
 
 
 def tier() -> str:

@@ -12,6 +12,7 @@ meets unusable files raises BadInput with the file and the fix in its message.
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def load_split(
     split: str = "val",
     resolution: str | None = None,
     need_frames: bool = True,
+    only: Collection[str] = (),
 ) -> list[Sequence]:
     """List the sequences of a split, in the order of the split file.
 
@@ -83,12 +85,17 @@ def load_split(
     resolution: a folder name such as "480p"; None takes 480p if present, else the only one, or none
     where the sequences lie in JPEGImages itself, as in YouTube-VOS.
     need_frames: False reads Annotations alone (scoring needs no pictures); frames are then empty.
-    Raises BadInput on a missing folder, an unknown split, a sequence without frames, or one
-    without a mask for its first frame.
+    only: names to which the list is cut down, where given.
+    Raises BadInput on a missing folder, an unknown split, a name in `only` that is not in it, a
+    sequence without frames, or one without a mask for its first frame.
     """
     resolution = find_resolution(root, resolution, need_frames)
     file = find_split(root, year, split, resolution)
     names = read_split(file)
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise BadInput(f"{file}: has no sequence {', '.join(unknown)}; it has {', '.join(names)}")
+    names = [name for name in names if name in only or not only]
     check_names(names, file, Path(root) / "Annotations" / resolution)
     return [load_sequence(root, name, resolution, need_frames) for name in names]
 

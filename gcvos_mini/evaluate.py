@@ -14,6 +14,7 @@ Masks lie in DIR/<sequence>/<frame>.png. Scoring reads Annotations only.
 
 import os
 import sys
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from gcvos_mini.config import STRIDE
+from gcvos_mini.config import STRIDE, sequences_of
 from gcvos_mini.davis import Sequence, find_resolution, first_seen, load_split, read_start
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.fast import Precision, ahead, beside
@@ -35,7 +36,7 @@ from gcvos_mini.masks import (
     write_mask,
 )
 from gcvos_mini.memory import name_of
-from gcvos_mini.metrics import boundary_accuracy, region_similarity, statistics
+from gcvos_mini.metrics import boundary_accuracy, quarters, region_similarity, statistics
 from gcvos_mini.outputs import check_apart, run_id
 from gcvos_mini.pictures import check_same_size, read_frame
 from gcvos_mini.predictions import (
@@ -46,10 +47,11 @@ from gcvos_mini.predictions import (
     say_what_is_strange,
 )
 from gcvos_mini.results import (
-    KEYS,
     average,
     check_same_run,
     fingerprint,
+    in_words,
+    markdown_table,
     read_finished,
     results_of,
     start_over,
@@ -57,7 +59,6 @@ from gcvos_mini.results import (
     write_results,
 )
 from gcvos_mini.segment import Segmenter, follow, load_segmenter
-from gcvos_mini.tables import markdown
 
 
 def score_masks(
@@ -68,19 +69,21 @@ def score_masks(
     resolution: str | None = None,
     official: bool = False,
     late: bool = False,
+    only: Collection[str] = (),
 ) -> dict:
     """Score masks_dir/<sequence>/<frame>.png against the truth of a split.
 
-    Returns {"mean": {KEYS}, "sequences": {name: {KEYS, "frames", "objects": {id: {KEYS}}}},
+    Returns {"mean": {KEYS}, "interval": [low, high] of its JF_mean, "quarters": J&F in each quarter
+    of the videos, "sequences": {name: {KEYS, "frames", "objects": {id: {KEYS, "quarters"}}}},
     "not_scored": [names]}. A sequence of fewer than three masks has none left once the first and
     the last are dropped: it is named on stderr and in "not_scored", and in no mean.
     official: with the official evaluator's faults, see metrics.statistics and score_sequence.
     late: objects that enter later count from their first mask on, as they always do where the data
-    set has no resolution folder (YouTube-VOS).
+    set has no resolution folder (YouTube-VOS). only: names of sequences, if not all of the split.
     Raises BadInput on unusable data, or a prediction that is missing or of another size.
     """
     resolution = find_resolution(data, resolution, need_frames=False)
-    sequences = load_split(data, year, split, resolution, need_frames=False)
+    sequences = load_split(data, year, split, resolution, need_frames=False, only=only)
     late = late or resolution == "."
     scored = [s for s in sequences if len(s.masks) > 2]
     for sequence in sequences:
@@ -154,19 +157,11 @@ def score_sequence(
 
 
 def object_scores(j: np.ndarray, f: np.ndarray, official: bool = False) -> dict[str, float]:
-    """Statistics of one object's J (T,) and F (T,): {KEYS}."""
+    """Statistics of one object's J (T,) and F (T,): {KEYS, "quarters": J&F in each}."""
     scores = {f"J_{name}": value for name, value in statistics(j, official).items()}
     scores |= {f"F_{name}": value for name, value in statistics(f, official).items()}
-    return {"JF_mean": (scores["J_mean"] + scores["F_mean"]) / 2} | scores
-
-
-def markdown_table(results: dict) -> str:
-    """Results as a Markdown table: one row per sequence, then the mean over all objects."""
-    rows = [(name, len(s["objects"]), s["frames"], s) for name, s in results["sequences"].items()]
-    totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    rows.append(("**mean**", *totals, results["mean"]))
-    numbers = [(*row[:3], *(f"{row[3][key]:.3f}" for key in KEYS)) for row in rows]
-    return markdown(("sequence", "objects", "frames", *KEYS), numbers)
+    scores |= {"JF_mean": (scores["J_mean"] + scores["F_mean"]) / 2}
+    return scores | {"quarters": quarters((j + f) / 2, official)}
 
 
 def segment_sequence(
@@ -224,6 +219,8 @@ class Evaluation:
         data: folder of a data set in DAVIS layout.
         year: 2016, one object (any non-zero value), or 2017, several.
         split: name of the list of sequences in ImageSets.
+        sequences: only these of the split; held-out: the eight of DAVIS's training split that no
+            training run of this project sees (config.py).
         masks: score these masks, MASKS/<sequence>/<frame>.png.
         checkpoint: segment with this network: its name, or a safetensors file; "first-mask" copies
             the first mask through the video, the score to beat.
@@ -246,6 +243,7 @@ class Evaluation:
     data: Path
     year: Literal[2016, 2017] = 2017
     split: str = "val"
+    sequences: tuple[str, ...] = ()
     masks: Path | None = None
     checkpoint: str | None = None
     out: Path | None = None
@@ -269,7 +267,9 @@ def run(asked: Evaluation) -> dict:
     """
     check_apart(asked.out, [asked.data / "JPEGImages", asked.data / "Annotations"])
     resolution = find_resolution(asked.data, asked.resolution)
-    sequences = load_split(asked.data, asked.year, asked.split, resolution)
+    sequences = load_split(
+        asked.data, asked.year, asked.split, resolution, only=sequences_of(asked.sequences)
+    )
     for sequence in sequences:  # a bad start is found now, not hours into the run
         read_start(sequence, asked.year)
     segmenter = make_segmenter(asked)
@@ -307,7 +307,10 @@ def run(asked: Evaluation) -> dict:
 
 def settings_of(asked: Evaluation) -> dict:
     """What two runs must have in common for their results to be of one kind."""
-    settings = asdict(asked) | {"data": str(asked.data.resolve())}
+    settings = asdict(asked) | {
+        "data": str(asked.data.resolve()),
+        "sequences": list(sequences_of(asked.sequences)),
+    }
     if asked.masks is not None:
         settings["masks"] = str(asked.masks.resolve())
     for name in ("out", "device", "overwrite"):  # no matter for the masks
@@ -350,7 +353,7 @@ def kind_of(segmenter: Segmenter) -> dict[str, str | None]:
 def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
     """Score masks with the DAVIS protocol, or segment a split with a network and score that.
 
-    Prints a Markdown table.
+    Prints a Markdown table, and how sure its mean is.
 
     Args:
         asked: what to score, and with what.
@@ -369,7 +372,7 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
             check_same_run(asked.out / "results.json", settings)
         results = score_masks(
             asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official,
-            asked.late,
+            asked.late, sequences_of(asked.sequences),
         )  # fmt: skip
     else:
         results = run(asked)
@@ -380,7 +383,7 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
         if results["mean"] is None:
             print(f"note: {asked.data} has no masks to score against; the masks are in {asked.out}")
         else:
-            print(markdown_table(results))
+            print(markdown_table(results), in_words(results), sep="\n\n")
 
 
 if __name__ == "__main__":

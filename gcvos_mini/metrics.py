@@ -89,23 +89,30 @@ def statistics(values: np.ndarray, official: bool = False) -> dict[str, float]:
     """{"mean", "recall", "decay"} of scores (T,), each in [0, 1], one for every frame.
 
     recall: share of frames that score above 0.5. decay: mean of the first quarter of the frames
-    minus mean of the last. As in the official evaluator, a quarter includes the frame at which
-    the next one starts.
-    official: the official evaluator keeps the edges of the quarters in eight bits, so that they
-    wrap above 256 frames; True reproduces its decay (under NumPy 1, for which it was written), NaN
-    where a quarter comes out empty.
+    minus mean of the last. official: as in `quarters`.
     """
     values = np.asarray(values, dtype=float)
-    edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1  # 0 ... T - 1
-    if official:
-        edges %= 256
-    first, last = (values[edges[i] : edges[i + 1] + 1] for i in (0, 3))
-    decay = first.mean() - last.mean() if len(first) and len(last) else math.nan
+    first, *_, last = quarters(values, official)
     return {
         "mean": float(values.mean()),
         "recall": float((values > 0.5).mean()),
-        "decay": float(decay),
+        "decay": first - last,
     }
+
+
+def quarters(values: np.ndarray, official: bool = False) -> list[float]:
+    """Mean score in each quarter of a video, of the scores (T,) of its frames.
+
+    As in the official evaluator, a quarter includes the frame at which the next one starts.
+    official: that evaluator keeps the edges of the quarters in eight bits, so that they wrap above
+    256 frames; True reproduces its decay (under NumPy 1, for which it was written), NaN where a
+    quarter comes out empty.
+    """
+    edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1  # 0 ... T - 1
+    if official:
+        edges %= 256
+    parts = [values[start : end + 1] for start, end in zip(edges, edges[1:])]
+    return [float(part.mean()) if len(part) else math.nan for part in parts]
 
 
 def _pair(prediction, truth):

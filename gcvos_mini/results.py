@@ -16,7 +16,9 @@ from gcvos_mini.davis import Sequence
 from gcvos_mini.errors import BadInput, sweep, written_whole
 from gcvos_mini.network import find_weights
 from gcvos_mini.outputs import run_of
+from gcvos_mini.tables import markdown
 
+RESAMPLES = 10_000  # of the bootstrap
 KEYS = ("JF_mean", "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
 
 
@@ -26,15 +28,50 @@ def average(objects: Iterable[dict]) -> dict[str, float]:
     return {key: float(np.mean([scores[key] for scores in objects])) for key in KEYS}
 
 
+def interval(sequences: dict[str, dict]) -> list[float]:
+    """[low, high] within which the mean J&F of a data set lies with 95 %, as far as its sequences
+    tell: {name: scores} of them.
+
+    A bootstrap: as many sequences are drawn again from these, with replacement, and averaged.
+    """
+    totals = [[o["JF_mean"] for o in s["objects"].values()] for s in sequences.values()]
+    sums, counts = np.array([(sum(total), len(total)) for total in totals]).T  # (S,) each
+    drawn = np.random.default_rng(0).integers(len(totals), size=(RESAMPLES, len(totals)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return [float(x) for x in np.percentile(means, (2.5, 97.5))]
+
+
 def summary(sequences: list[Sequence], scores: dict[str, dict]) -> dict:
     """Results as score_masks gives them, of {name: scores}; sequences not in it are not scored."""
     objects = [o for s in scores.values() for o in s["objects"].values()]
     names = [s.name for s in sequences]
     return {
         "mean": average(objects) if objects else None,
+        "interval": interval(scores) if objects else None,
+        "quarters": np.mean([o["quarters"] for o in objects], axis=0).tolist() if objects else None,
         "sequences": {name: scores[name] for name in names if name in scores},
         "not_scored": [name for name in names if name not in scores],
     }
+
+
+def markdown_table(results: dict) -> str:
+    """Results as a Markdown table: one row per sequence, then the mean over all objects."""
+    rows = [(name, len(s["objects"]), s["frames"], s) for name, s in results["sequences"].items()]
+    totals = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    rows.append(("**mean**", *totals, results["mean"]))
+    numbers = [(*row[:3], *(f"{row[3][key]:.3f}" for key in KEYS)) for row in rows]
+    return markdown(("sequence", "objects", "frames", *KEYS), numbers)
+
+
+def in_words(results: dict) -> str:
+    """A line on results: their mean, how sure it is, and how it changes through the videos."""
+    low, high = results["interval"]
+    parts = ", ".join(f"{part:.3f}" for part in results["quarters"])
+    count = len(results["sequences"])
+    return (
+        f"J&F {results['mean']['JF_mean']:.3f}, 95 % interval {low:.3f} to {high:.3f} "
+        f"({count} sequences drawn again); by quarters of the videos {parts}"
+    )
 
 
 def fingerprint(checkpoint: str) -> str | None:

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Subset
 
 from gcvos_mini import fast
 from gcvos_mini.clips import TrainingClips, held_out
-from gcvos_mini.config import CONFIGS, Config, Stage
+from gcvos_mini.config import CONFIGS, Config, Stage, sequences_of
 from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import LARGEST_SEED, BadInput, above_zero, at_least, exit_on_bad_input
@@ -59,7 +59,8 @@ class Run:
         resume: go on from the state in --out.
         minutes: stop after this long; the learning rate then falls by time, not by steps.
         clips: train on this many clips in all, not the stage's number.
-        validate: names of sequences to keep out of training, and to score ten times in the run.
+        validate: names of sequences to keep out of training, and to score ten times in the run;
+            held-out: the eight on which this project makes its choices (config.py).
         workers: processes that prepare clips.
         seed: of the fresh weights and the clips.
         device: cuda, mps or cpu; the best there is if not given.
@@ -169,8 +170,9 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
     Raises BadInput on data or weights that do not fit, and on a loss that is not finite.
     """
     accelerator = start(run)
-    dataset = TrainingClips(stage, run.data, total=1, seed=run.seed, without=run.validate)
-    sequences = held_out(run.data, run.validate)
+    kept_out = sequences_of(run.validate)
+    dataset = TrainingClips(stage, run.data, total=1, seed=run.seed, without=kept_out)
+    sequences = held_out(run.data, kept_out)
     in_epoch = stage.clips_per_epoch or sum(map(len, dataset.stills))
     dataset.total = run.clips or stage.epochs * in_epoch
     steps = max(1, dataset.total // stage.batch)
@@ -243,7 +245,7 @@ def settings_of(config: Config, stage: Stage, run: Run, clips: int) -> dict:
         "clips": clips,
         "seed": run.seed,
         "data": list(map(str, run.data)),
-        "validate": list(run.validate),
+        "validate": list(sequences_of(run.validate)),
     }
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import torch
 import tyro
 from davis_folder import write_davis, write_masks
 from PIL import Image
+from scipy import stats
 
 from gcvos_mini import evaluate, segment
 from gcvos_mini.config import SMOKE
@@ -24,6 +26,7 @@ from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import KEYS, Evaluation, score_masks
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import Network, save_model
+from gcvos_mini.results import interval
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -198,6 +201,44 @@ def test_table_has_every_sequence_and_the_mean():
     assert len(rows) == 2 + 5 + 1
     assert {row.count("|") for row in rows} == {11}
     assert rows[-1].startswith("| **mean** | 14 | 82 | 0.522 | 0.588 | 0.677 |")
+
+
+def test_interval_is_a_bootstrap_over_sequences():
+    """Against SciPy's, where each sequence has one object; several of one count together."""
+    rng = np.random.default_rng(1)
+    values = rng.uniform(0.2, 0.9, 12)
+    alone = {f"s{i}": {"objects": {"1": {"JF_mean": v}}} for i, v in enumerate(values)}
+    reference = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=2
+    ).confidence_interval  # fmt: skip
+    np.testing.assert_allclose(interval(alone), reference, atol=0.005)
+    # two objects of equal scores in every sequence say no more than one
+    twice = {
+        n: {"objects": {"1": s["objects"]["1"], "2": s["objects"]["1"]}} for n, s in alone.items()
+    }
+    assert interval(twice) == pytest.approx(interval(alone))
+    few, many = [interval(dict(list(alone.items())[:n])) for n in (4, 12)]
+    assert np.ptp(many) < np.ptp(few)
+
+
+def test_quarters_are_those_of_the_decay():
+    results = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    for sequence in results["sequences"].values():
+        for scores in sequence["objects"].values():
+            decay = (scores["J_decay"] + scores["F_decay"]) / 2
+            assert scores["quarters"][0] - scores["quarters"][3] == pytest.approx(decay)
+    first, *_, last = results["quarters"]
+    mean = results["mean"]
+    assert first - last == pytest.approx((mean["J_decay"] + mean["F_decay"]) / 2)
+
+
+def test_only_some_sequences():
+    everything = score_masks(MULTI, 2017, "val", MULTI / "predictions")
+    names = list(everything["sequences"])[1:3]
+    some = score_masks(MULTI, 2017, "val", MULTI / "predictions", only=names)
+    assert some["sequences"] == {name: everything["sequences"][name] for name in names}
+    with pytest.raises(BadInput, match="has no sequence bear; it has"):
+        score_masks(MULTI, 2017, "val", MULTI / "predictions", only=[names[0], "bear"])
 
 
 # Running a network
@@ -508,7 +549,10 @@ def test_command_scores(data, command):
     where = "--masks", data / "predictions", "--out", data / "scores"
     status, out, errors = command("--data", data, "--year", 2017, "--split", "val", *where)
     assert status == 0, errors
-    assert out.splitlines()[-1].startswith("| **mean** | 4 | 34 |")
+    assert out.splitlines()[-3].startswith("| **mean** | 4 | 34 |")
+    assert re.match(
+        r"J&F 0\.\d{3}, 95 % interval 0\.\d{3} to 0\.\d{3} \(2 seq", out.splitlines()[-1]
+    )
     written = json.loads((data / "scores/results.json").read_text())
     saved = written.pop("run")
     assert written == score(data)
