@@ -23,10 +23,10 @@ from gcvos_mini import evaluate, segment
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_sequence
 from gcvos_mini.errors import BadInput, exit_on_bad_input
-from gcvos_mini.evaluate import KEYS, Evaluation, score_masks
+from gcvos_mini.evaluate import Evaluation, score_masks
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import Network, save_model
-from gcvos_mini.results import interval
+from gcvos_mini.results import KEYS, interval
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
