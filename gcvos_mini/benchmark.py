@@ -1,17 +1,15 @@
 """Side by side: memories, networks and evaluators, every ratio measured in one run.
 
-python -m gcvos_mini.benchmark memory      one write and one read after 1, 10 and 100 frames
+python -m gcvos_mini.benchmark memory      one write and one read after 1 to 10,000 frames
 python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
 python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
 python -m gcvos_mini.benchmark keys        how well single key channels find the objects
 python -m gcvos_mini.benchmark length      scores along a long embedded clip
 """
 
-import copy
 import itertools
 import statistics
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,16 +17,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gcvos_mini import complexity, fast
-from gcvos_mini.config import CONFIGS, MINI, PAPER, STRIDE, Config
+from gcvos_mini import fast
+from gcvos_mini.config import CONFIGS, STRIDE
+from gcvos_mini.costs import benchmark_memory, check_memories
 from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
-from gcvos_mini.equality import clock
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.fast import Precision, pick_precision
 from gcvos_mini.keymaps import extremes, key_scores
 from gcvos_mini.masks import MOST_OBJECTS
-from gcvos_mini.memory import MEMORIES, Choice, make_memory, name_of
 from gcvos_mini.metrics import boundary_accuracy, region_similarity
 from gcvos_mini.network import load_model
 from gcvos_mini.official import benchmark_evaluate, stm_step
@@ -48,129 +45,8 @@ from gcvos_mini.throughput import (
     train_speed,
     train_table,
 )
-from gcvos_mini.toy import TRAIN, VAL, clip_frames, render_clips, width_of
+from gcvos_mini.toy import TRAIN, VAL, clip_frames, render_clips
 from gcvos_mini.train import find_stage
-
-ALL = tuple(MEMORIES)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one more frame of one object costs a memory that then holds `frames` of them."""
-
-    name: str
-    frames: int
-    seconds: float  # median of write and read
-    nbytes: int  # of the state after the write
-    operations: int  # multiply-accumulates of write and read
-
-
-def memory_costs(
-    config: Config,
-    size: tuple[int, int],
-    frames: tuple[int, ...],
-    runs: int = 5,
-    memories: tuple[Choice, ...] = ALL,
-    device: str | torch.device = "cpu",
-) -> list[Cost]:
-    """Costs of write and read of the T-th frame, for each T in `frames` and each memory.
-
-    config: of a network; size: (h, w) of its feature map. Memories take turns in every run, so each
-    finds the caches as another left them. Features are random normal, of one object, equal for all.
-    """
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(channels):
-        return torch.randn((1, channels, *size), generator=generator).to(device)
-
-    def frame():
-        return draw(config.key_dim), draw(config.value_dim)
-
-    held = {name_of(memory): make_memory(memory, config) for memory in memories}
-    costs, written = [], 0
-    for stop in sorted(frames):
-        for _ in range(written, stop - 1):
-            key, value = frame()
-            for memory in held.values():
-                memory.write(key, value)
-        (key, value), query = frame(), draw(config.key_dim)
-        written, seconds = stop - 1, {name: [] for name in held}
-        for _ in range(runs):
-            for name, memory in held.items():
-                memory = copy.deepcopy(memory)
-                start = clock(device)
-                memory.write(key, value)
-                memory.read(query)
-                seconds[name].append(clock(device) - start)
-        for name, memory in held.items():
-            memory = copy.deepcopy(memory)
-            operations = complexity.operations_of(memory, key, value, query)
-            median = statistics.median(seconds[name])
-            costs.append(Cost(name, stop, median, memory.nbytes, operations))
-    return costs
-
-
-def benchmark_memory(
-    frames: tuple[int, ...] = (1, 10, 100),
-    runs: int = 5,
-    memory: tuple[str, ...] = ALL,
-    device: str | None = None,
-) -> None:
-    """Time, operations and bytes of one write and one read, at MINI's and the paper's sizes.
-
-    Prints Markdown. Ratios are to the first memory.
-
-    Args:
-        frames: how many frames a memory holds after the write.
-        runs: timed runs; the table has their median.
-        memory: which memories; gc, stm, stm-linear, pam, or module:Class of your own.
-        device: cuda, mps or cpu; the best there is if not given.
-    """
-    if not frames:
-        raise BadInput("--frames: missing; give at least one number of frames")
-    for count in frames:
-        at_least(1, frames=count)
-    at_least(1, runs=runs)
-    check_memories(memory)
-    on = pick_device(device)
-    sizes = [(MINI, MINI.height, width_of(MINI.height)), (PAPER, 384, 384)]
-    tables = []
-    for config, height, width in tqdm(sizes, "memory", unit="size", disable=None):
-        h, w = complexity.map_size(height, width)
-        costs = memory_costs(config, (h, w), frames, runs, memory, on)
-        tables.append(
-            f"{config.name}: {width}x{height} pixels, a {w}x{h} map, "
-            f"key {config.key_dim}, value {config.value_dim}, on {on}\n"
-        )
-        tables.append(cost_table(costs) + "\n")
-    print("\n".join(tables))
-
-
-def check_memories(memories: tuple[str, ...]) -> None:
-    """Raise BadInput where none is given."""
-    if not memories:
-        raise BadInput(f"--memory: missing; give at least one of {', '.join(ALL)}")
-
-
-def cost_table(costs: list[Cost]) -> str:
-    """[Cost] as Markdown, with ratios to the first memory at the same number of frames."""
-    base = {cost.frames: cost for cost in costs if cost.name == costs[0].name}
-    ratio = f"/ {costs[0].name}"
-    header = ("memory", "frames", "write + read, ms", ratio, "multiply-accumulates, M",
-              "state, MiB", ratio)  # fmt: skip
-    rows = [
-        (
-            cost.name,
-            cost.frames,
-            f"{1e3 * cost.seconds:.2f}",
-            f"{cost.seconds / base[cost.frames].seconds:.2f}",
-            f"{cost.operations / 1e6:.1f}",
-            f"{cost.nbytes / complexity.MIB:.3f}",
-            f"{cost.nbytes / base[cost.frames].nbytes:.2f}",
-        )
-        for cost in costs
-    ]
-    return markdown(header, rows)
 
 
 def benchmark_segment(

@@ -9,13 +9,18 @@ import torch
 import torchvision
 from davis_folder import write_davis, write_masks
 
-from gcvos_mini import benchmark, complexity, official, throughput
-from gcvos_mini.complexity import gc_read_operations, gc_write_operations, stm_read_operations
-from gcvos_mini.config import SMOKE
+from gcvos_mini import benchmark, complexity, costs, official, throughput
+from gcvos_mini.complexity import (
+    gc_read_operations,
+    gc_write_operations,
+    operations_of,
+    stm_read_operations,
+)
+from gcvos_mini.config import MINI, SMOKE
 from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import score_masks, segment_split
-from gcvos_mini.memory import GlobalContext
+from gcvos_mini.memory import GlobalContext, make_memory
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.toy import clip_frames, render_clips
 
@@ -32,38 +37,64 @@ def cells(printed):
 def test_costs_hold_exactly_the_frames_they_name():
     """Timed runs must not pile up in the memory that is timed; bytes and operations by hand."""
     dims, positions = (SMOKE.key_dim, SMOKE.value_dim), 20  # a 4 x 5 map
-    found = benchmark.memory_costs(SMOKE, (4, 5), (4, 1), runs=3)
-    costs = {(cost.name, cost.frames): cost for cost in found}
-    assert list(costs) == [(name, t) for t in (1, 4) for name in benchmark.ALL]
+    found = costs.memory_costs(SMOKE, (4, 5), (4, 1, 300), runs=3)
+    by = {(cost.name, cost.frames): cost for cost in found}
+    assert list(by) == [(name, t) for t in (1, 4, 300) for name in costs.ALL]
     gc = gc_write_operations(4, 5, *dims) + gc_read_operations(4, 5, *dims)
-    for t in (1, 4):
+    for t in (1, 4, 300):
         kept = {"stm": positions * t, "stm-linear": positions * t, "pam": positions + 2 * (t - 1)}
         for name, stored in kept.items():  # SwiftNet's: a tenth of each new frame
-            assert costs[name, t].nbytes == 4 * stored * sum(dims)
-        assert costs["gc", t].nbytes == 4 * dims[0] * dims[1]
-        assert costs["gc", t].operations == gc
-        assert costs["stm", t].operations == stm_read_operations(4, 5, t, *dims)
-        assert costs["stm-linear", t].operations == stm_read_operations(4, 5, t, *dims)
+            assert by[name, t].nbytes == 4 * stored * sum(dims)
+        assert by["gc", t].nbytes == 4 * dims[0] * dims[1]
+        assert by["gc", t].operations == gc
+        assert by["stm", t].operations == stm_read_operations(4, 5, t, *dims)
+        assert by["stm-linear", t].operations == stm_read_operations(4, 5, t, *dims)
+
+
+@pytest.mark.parametrize("name", costs.ALL)
+def test_filled_at_once_is_as_large_as_written_frame_by_frame(name):
+    """And its next frame costs as much; odd numbers of positions and frames."""
+
+    def pair(*shape):
+        return torch.randn(1, 8, *shape), torch.randn(1, 16, *shape)
+
+    memory, written = costs.filled(name, SMOKE, (3, 5), pair, 7), make_memory(name, SMOKE)
+    for _ in range(7):
+        written.write(*pair(3, 5))
+    assert (memory.nbytes, memory.frames) == (written.nbytes, written.frames)
+    one_more = *pair(3, 5), torch.randn(1, 8, 3, 5)
+    assert operations_of(memory, *one_more) == operations_of(written, *one_more)
+    assert memory.nbytes == written.nbytes
+
+
+def test_a_memory_that_does_not_fit_is_told_by_its_bytes(monkeypatch, capsys):
+    """STM's at 10,000 frames of a large map; the constant one beside it is still timed."""
+    monkeypatch.setattr(costs, "free_bytes", lambda device: 10**9)
+    gc, stm = costs.memory_costs(SMOKE, (30, 54), (10_000,), 1, ("gc", "stm"))
+    assert gc.seconds > 0 and gc.nbytes == 4 * 8 * 16
+    assert (stm.seconds, stm.operations) == (None, None)
+    assert stm.nbytes == 10_000 * 30 * 54 * 4 * (8 + 16)
+    row = costs.cost_table([gc, stm]).splitlines()[-1]
+    assert "does not fit" in row and "1483.154" in row
 
 
 def test_costs_of_a_networks_own_memory_settings():
     """A share of the first frame doubles the context; a class is named as module:Class."""
-    config = benchmark.MINI
-    own, plain = benchmark.memory_costs(config, (2, 2), (1,), 1, (GlobalContext, "gc"))
+    config = MINI
+    own, plain = costs.memory_costs(config, (2, 2), (1,), 1, (GlobalContext, "gc"))
     assert own.name == "gcvos_mini.memory:GlobalContext"
     assert own.nbytes == plain.nbytes == 2 * 4 * config.key_dim * config.value_dim
 
 
 def test_memory_prints_a_row_per_memory_and_length_at_both_sizes(capsys):
     benchmark.benchmark_memory(frames=(1, 2), runs=1)
-    mini, paper = capsys.readouterr().out.split("paper: ")
+    mini, paper, large = capsys.readouterr().out.split("paper: ")
+    assert large.startswith("854x480 pixels, a 54x30 map")
     assert mini.startswith("mini: 569x320 pixels, a 36x20 map")
     assert paper.startswith("384x384 pixels, a 24x24 map")
     for table in (mini, paper):
         rows = [line.strip("| ").split(" | ") for line in table.splitlines() if "|" in line][2:]
-        assert [(row[0], row[1]) for row in rows] == [
-            (name, t) for t in "12" for name in benchmark.ALL
-        ]
+        assert [(row[0], row[1]) for row in rows] == [(name, t) for t in "12" for name in costs.ALL]
         assert all((row[3], row[6]) == ("1.00", "1.00") for row in rows if row[0] == "gc")
     stm = [row for row in rows if row[0] == "stm"]
     assert [row[5] for row in stm] == ["1.406", "2.812"]  # 576 x 640 x 4 bytes a frame
