@@ -55,6 +55,7 @@ def test_everything_but_the_stages_is_stored():
 def test_memory_share_height_and_normalization_come_back(path):
     """None of them is what the network of these sizes has by default."""
     own = {"first_share": 0.0, "height": 144, "memory": "stm", "normalization": "none"}
+    own["previous_mask"] = not MINI.previous_mask
     save_model(Network(replace(MINI, **own)), path)
     config = load_model(path).config
     assert {name: getattr(config, name) for name in own} == own
@@ -71,6 +72,13 @@ def test_training_stores_its_memory_and_its_stages_height(toy_data, tmp_path):
     fit(replace(SMOKE, memory="pam"), stage, Run(data=[toy_data], out=tmp_path, clips=2, workers=0))
     config = load_model(tmp_path / "last.safetensors").config
     assert config == replace(SMOKE, memory="pam", height=48)
+
+
+def test_older_checkpoints_have_no_word_on_the_previous_mask(model, path):
+    notes = model.config.stored()
+    del notes["previous_mask"]
+    save_file(model.state_dict(), path, metadata={"config": json.dumps(notes)})
+    assert load_model(path).config == replace(SMOKE, previous_mask=False)
 
 
 def test_by_name(path, model, monkeypatch):
@@ -100,6 +108,8 @@ def test_by_name(path, model, monkeypatch):
         ({"first_share": -0.1}, "its first_share cannot be"),
         ({"first_share": float("nan")}, "its first_share cannot be nan"),
         ({"first_share": True}, "its first_share cannot be True"),
+        ({"previous_mask": 1}, "its previous_mask cannot be 1"),
+        ({"previous_mask": True}, "its tensors do not fit"),
         ({"height": 15}, "its height cannot be 15"),
         ({"height": 144.5}, "its height cannot be"),
         ({"height": "144"}, "its height cannot be '144'"),

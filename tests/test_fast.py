@@ -38,15 +38,16 @@ def outputs(network):
     with torch.inference_mode():
         query = network.encode_query(PICTURE)
         key, value = network.encode_memory(PICTURE, MASK)
-        return query.key, key, value, network.decode(value, query)
+        return query.key, key, value, network.decode(value, query, MASK)
 
 
 # ---- the network ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("previous_mask", [False, True])
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_folding_the_batch_norm_is_exact_to_rounding(backbone):
-    network = with_statistics(replace(SMOKE, backbone=backbone))
+def test_folding_the_batch_norm_is_exact_to_rounding(backbone, previous_mask):
+    network = with_statistics(replace(SMOKE, backbone=backbone, previous_mask=previous_mask))
     made = fast.prepare(network, "float32")
     left = [m for m in made.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not left and any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())

@@ -90,6 +90,33 @@ def test_one_query_serves_all_objects(model):
     assert not torch.allclose(together[0], together[1])
 
 
+def test_previous_mask_reaches_the_decoder_in_place(monkeypatch):
+    """Each 4 x 4 pixels of it are one number, at the position of the map that they lie on."""
+    network = Network(dataclasses.replace(SMOKE, previous_mask=True)).eval()
+    context, query = torch.zeros(1, SMOKE.value_dim, 4, 6), network.encode_query(picture())
+    seen = []
+    monkeypatch.setattr(network.decoder, "forward", lambda feature, skips: seen.append(feature))
+    previous = torch.zeros(1, 1, 64, 96)
+    previous[..., 20:24, 40:44] = 1  # the second row and third column of the map's row 1, column 2
+    network.decode(context, query, previous)
+    added = seen[0][:, SMOKE.value_dim + SMOKE.local_dim :]  # (1, 16, 4, 6)
+    assert added.nonzero().tolist() == [[0, 4 * 1 + 2, 1, 2]] and added.sum() == 1
+
+
+def test_previous_mask_counts_only_where_the_config_says_so(model):
+    context = torch.randn(2, SMOKE.value_dim, 4, 6, generator=torch.Generator().manual_seed(2))
+    other = torch.cat([box(), 1 - box()])
+    with torch.inference_mode():
+        query = model.encode_query(picture())
+        assert torch.equal(model.decode(context, query, other), model.decode(context, query))
+        torch.manual_seed(0)
+        seeing = Network(dataclasses.replace(SMOKE, previous_mask=True)).eval()
+        query = seeing.encode_query(picture())
+        one, two = (seeing.decode(context, query, m) for m in (other, other.flip(0)))
+    assert (one - two).abs().max() > 1e-4
+    assert parameters(seeing) - parameters(model) == 16 * 9 * SMOKE.decoder_dim
+
+
 def test_encoder_is_torchvisions_resnet_to_layer3():
     torch.manual_seed(0)
     encoder = Encoder("resnet18", 3).eval()

@@ -18,7 +18,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import FirstMask
 from gcvos_mini.masks import PALETTE, read_mask, write_mask
 from gcvos_mini.memory import GlobalContext, SpaceTime
-from gcvos_mini.network import log_odds, object_probabilities, save_model
+from gcvos_mini.network import Network, log_odds, object_probabilities, save_model
 from gcvos_mini.segment import (
     VideoSegmenter,
     follow,
@@ -129,6 +129,42 @@ def test_steps_by_hand(model):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     thresholded = (expected[0][1:] > 0.5).float()
     assert (thresholded - expected[0][1:]).abs().max() > 0.1  # or the last line shows nothing
+
+
+def test_the_decoder_is_shown_the_previous_mask(monkeypatch):
+    """The one that is given, then the soft one found, then the one that was corrected, padded."""
+    torch.manual_seed(0)
+    model = Network(dataclasses.replace(SMOKE, previous_mask=True)).eval()
+    shown, decode = [], model.decode
+    monkeypatch.setattr(
+        model, "decode", lambda c, q, previous: shown.append(previous) or decode(c, q, previous)
+    )
+    frames, mask = video(5), first_mask()
+    segmenter = VideoSegmenter(model)
+    segmenter.start(frames[0], mask)
+    given = torch.stack([torch.from_numpy(mask == i) for i in (3, 7)]).float()
+    for frame in frames[1:3]:
+        segmenter.step(frame)
+        assert shown[-1].shape == (2, 1, 80, 112)
+        torch.testing.assert_close(shown[-1][:, 0, :HEIGHT, :WIDTH], given)
+        given = segmenter.probabilities[1:]
+    segmenter.correct(np.roll(mask, 9, axis=1))
+    segmenter.step(frames[3])
+    moved = torch.stack([torch.from_numpy(np.roll(mask, 9, axis=1) == i) for i in (3, 7)])
+    torch.testing.assert_close(shown[-1][:, 0, :HEIGHT, :WIDTH], moved.float())
+    segmenter.find(frames[4])
+    found = segmenter.probabilities[1:]
+    segmenter.step(frames[4])
+    torch.testing.assert_close(segmenter.probabilities[1:], found)  # find leaves it as it was
+    # and it matters: what is shown decides what is found
+    other = VideoSegmenter(model)
+    other.start(frames[0], mask)
+    other.previous = torch.zeros_like(other.previous)
+    before = other.step(frames[1]), other.probabilities
+    again = VideoSegmenter(model)
+    again.start(frames[0], mask)
+    again.step(frames[1])
+    assert (again.probabilities - before[1]).abs().max() > 1e-4
 
 
 def test_padding_repeats_the_edge():

@@ -143,12 +143,13 @@ def test_only_the_first_mask_is_seen(clip):
     assert (model(frames, other) - logits).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("previous_mask", [False, True])
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_a_clip_is_segmented_as_a_video_is(clip, memory):
+def test_a_clip_is_segmented_as_a_video_is(clip, memory, previous_mask):
     """The same probabilities as VideoSegmenter: training and use are one computation."""
     frames, masks = clip
     torch.manual_seed(0)
-    network = Network(replace(SMOKE, memory=memory)).eval()
+    network = Network(replace(SMOKE, memory=memory, previous_mask=previous_mask)).eval()
     with torch.no_grad():
         logits = train.ClipSegmenter(network)(frames, masks)
     for one, ids, joint in zip(frames, masks, logits, strict=True):
@@ -185,6 +186,40 @@ def test_soft_mask_carries_the_gradient(clip):
     assert len(seen) == 2
     assert seen[1].grad.abs().max() > 0
     assert ((seen[1] > 0.01) & (seen[1] < 0.99)).any()
+
+
+def test_shaken_masks_stay_near_and_some_are_blank():
+    """Moved by up to a tenth of the crop, scaled by up to a tenth; a fifth of them not shown."""
+    torch.manual_seed(0)
+    masks = torch.zeros(2000, 1, 40, 40)
+    masks[:, :, 15:25, 10:30] = 1
+    seen = train.shaken(masks, shake=0.1, blank=0.2)
+    there = seen.flatten(1).any(dim=1)
+    assert 0.15 < 1 - there.float().mean() < 0.25
+    size = seen[there].sum(dim=(1, 2, 3)) / 200
+    assert 0.8 < size.min() < 0.86 and 1.17 < size.max() < 1.25  # of the area
+    grid = torch.arange(40.0)
+    for axis, middle in ((3, 19.5), (2, 19.5)):
+        mass = seen[there].sum(dim=(1, 5 - axis))
+        moved = (mass * grid).sum(dim=1) / mass.sum(dim=1) - middle
+        assert 3.5 < moved.abs().max() < 4.6 and moved.mean().abs() < 0.3
+    kept = train.shaken(masks[:5], shake=0.0, blank=0.0)
+    torch.testing.assert_close(kept, masks[:5])
+
+
+def test_only_the_decoder_sees_a_shaken_mask(clip):
+    """What is written to the memory is the mask as it is."""
+    frames, masks = clip
+    model = train.ClipSegmenter(Network(replace(SMOKE, previous_mask=True)).eval(), shake=0.2)
+    written, shown = [], []
+    encode, decode = model.network.encode_memory, model.network.decode
+    model.network.encode_memory = lambda f, m: written.append(m) or encode(f, m)
+    model.network.decode = lambda c, q, p: shown.append(p) or decode(c, q, p)
+    with torch.no_grad():
+        model(frames, masks)
+    there = masks[:, 0][masks[:, 0].flatten(2).any(dim=2)]
+    assert torch.equal(written[0][:, 0], there)
+    assert not torch.equal(shown[0], written[0]) and shown[0].shape == written[0].shape
 
 
 def test_start_heads(clip):
@@ -452,17 +487,26 @@ def test_nan_stops_with_one_line(run, tmp_path, monkeypatch):
     assert same(good, read_weights(tmp_path / "last.safetensors")[0])
 
 
-def test_two_frames_first(run, monkeypatch):
-    lengths = []
-    forward = train.ClipSegmenter.forward
+def test_first_and_last_frames_first(run, monkeypatch):
+    """Half of the run has clips of two frames: the two that lie furthest apart."""
+    whole, parts = [], []
+    forward, stack = train.ClipSegmenter.forward, train.batches
 
     def watch(self, frames, masks):
-        lengths.append(frames.shape[1])
+        parts.append((frames, masks))
         return forward(self, frames, masks)
 
+    def note(loader):
+        for batch in stack(loader):
+            whole.append(batch)
+            yield batch
+
     monkeypatch.setattr(train.ClipSegmenter, "forward", watch)
+    monkeypatch.setattr(train, "batches", note)
     run(clips=8)
-    assert lengths == [2, 2, 3, 3]
+    assert [frames.shape[1] for frames, _ in parts] == [2, 2, 3, 3]
+    for made, used in zip(whole[:2], parts[:2], strict=True):
+        assert all(torch.equal(m[:, [0, 2]], u) for m, u in zip(made, used, strict=True))
 
 
 def test_init_and_bad_settings(run, tmp_path):
