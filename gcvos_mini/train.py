@@ -102,11 +102,14 @@ class ClipSegmenter(nn.Module):
         memory = make_memory(self.network.config.memory, self.network.config)
         mask, logits = masks[clip, 0, number][:, None], []  # (N, 1, S, S)
         for t in range(1, frames.shape[1]):
-            memory.write(*self.network.encode_memory(frames[clip, t - 1], mask))
+            written = self.network.encode_memory(frames[clip, t - 1], mask)
             key, local, skips = self.network.encode_query(frames[:, t])  # once for all objects
             query = Query(key[clip], local[clip], [skip[clip] for skip in skips])
+            with torch.autocast(frames.device.type, enabled=False):  # any memory, in float32
+                memory.write(*written)
+                context = memory.read(query.key)
             previous = shaken(mask, self.shake, self.blank)
-            each = self.network.decode(memory.read(query.key), query, previous)  # (N, S, S)
+            each = self.network.decode(context, query, previous)  # (N, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
             if not self.soft_masks:

@@ -1,4 +1,4 @@
-"""What a training step costs, counted: it must scale with weights, clips and pixels as it should."""
+"""What a training step costs, counted: it scales with weights, clips and pixels as it should."""
 
 from dataclasses import replace
 
@@ -14,9 +14,7 @@ def test_bytes_are_those_of_weights_and_of_each_clip():
     """Twice the clips need the same for the weights and twice the rest; larger crops need more."""
     one, two = (step_cost(SMOKE, "videos", "cpu", "float32", clips, steps=1) for clips in (1, 2))
     weights = sum(p.numel() for p in Network(SMOKE).parameters())
-    assert (
-        one.fixed == two.fixed == 4 * 4 * weights
-    )  # gradient, Adam's two
+    assert one.fixed == two.fixed == 4 * 4 * weights  # gradient, Adam's two
     assert two.each == pytest.approx(one.each, rel=0.02)
     assert one.gigabytes(3) == pytest.approx((one.fixed + 3 * one.each) / 1e9)
     stages = SMOKE.stages | {"videos": replace(SMOKE.stages["videos"], crop=128)}

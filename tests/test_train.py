@@ -24,7 +24,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.losses import batch_J, clip_loss, dice_loss, hard_pixel_cross_entropy
 from gcvos_mini.masks import read_mask
 from gcvos_mini.matching_start import start_heads
-from gcvos_mini.memory import MEMORIES
+from gcvos_mini.memory import MEMORIES, GlobalContext
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, read_weights
 from gcvos_mini.pictures import read_frame
@@ -205,6 +205,26 @@ def test_shaken_masks_stay_near_and_some_are_blank():
         assert 3.5 < moved.abs().max() < 4.6 and moved.mean().abs() < 0.3
     kept = train.shaken(masks[:5], shake=0.0, blank=0.0)
     torch.testing.assert_close(kept, masks[:5])
+
+
+def test_a_memory_works_in_float32_whatever_the_precision(clip, monkeypatch):
+    """Under autocast too, for one that does not care for it itself."""
+    seen = []
+
+    class Products(GlobalContext):
+        def write(self, key, value):
+            seen.append((key @ value.transpose(2, 3)).dtype)
+            super().write(key, value)
+
+        def read(self, query):
+            seen.append((query @ query.transpose(2, 3)).dtype)
+            return super().read(query)
+
+    network = Network(replace(SMOKE, memory="gc"))
+    monkeypatch.setattr(train, "make_memory", lambda *_: Products("mean"))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        train.ClipSegmenter(network)(*clip)
+    assert set(seen) == {torch.float32}
 
 
 def test_only_the_decoder_sees_a_shaken_mask(clip):
