@@ -36,6 +36,13 @@ class Cohorts:
         """Bytes of all states."""
         return sum(memory.nbytes for memory, _ in self.lots)
 
+    def wants(self, image: Tensor, masks: Tensor) -> bool:
+        """Whether any lot wants this frame, where memories look at it first (trigger.py)."""
+        asked = [getattr(memory, "wants", None) for memory, _ in self.lots]
+        return any(
+            [wants is None or wants(image, m) for wants, m in zip(asked, self._split(masks))]
+        )
+
     def _split(self, x):
         return x.split([objects for _, objects in self.lots])
 

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from gcvos_mini.config import PAPER, Config
 from gcvos_mini.errors import BadInput
+from gcvos_mini.trigger import VariationTrigger
 
 NORMALIZATIONS = ("none", "mean", "softmax")
 
@@ -257,14 +258,16 @@ class PixelAdaptive:
 
     `share` of a frame's positions is kept, those with the lowest best cosine similarity to the
     stored keys; the first frame is kept whole. Reading is STM's. Source: Wang et al. 2021, "Pixel-
-    Adaptive Memory". Each object keeps positions of its own, the same number for all.
+    Adaptive Memory". Each object keeps positions of its own, the same number for all. wants: the
+    trigger that says which frames of a video are written at all; None writes every one.
     Raises ValueError on shapes that do not fit, or on a read before the first write.
     """
 
-    def __init__(self, share: float = 0.1):
+    def __init__(self, share: float = 0.1, wants: VariationTrigger | None = None):
         if not 0 < share <= 1:
             raise ValueError(f"share {share}: want a share in (0, 1]")
         self.share = share
+        self.wants = wants  # asked by VideoSegmenter before a frame is written
         self.store = SpaceTime(softmax=True)
         self.frames = 0
 
@@ -309,7 +312,7 @@ MEMORIES = {
     "gc": GlobalContext.for_network,
     "stm": lambda config: SpaceTime(),
     "stm-linear": SpaceTime.linear,
-    "pam": lambda config: PixelAdaptive(),
+    "pam": lambda config: PixelAdaptive(wants=VariationTrigger()),
 }
 
 

@@ -1,8 +1,8 @@
 """The segmentation network: two encoders, key, value and query heads, one decoder.
 
 Section 3.2 of the paper, which takes encoder and decoder from STM (Oh et al. 2019). Notebook 05
-takes it apart. All features are at stride 16; frames and masks must be multiples of 16 in size
-(segment.py pads them).
+takes it apart. All features are at stride 16; frames and masks must be multiples of 16 in size,
+see `pad_to_stride`.
 """
 
 import json
@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -107,6 +108,20 @@ class Decoder(nn.Module):
         logits = at_least_float32(self.predict(F.relu(x)))  # (B, 2, H/4, W/4)
         odds = log_odds(logits)[:, None]  # one map to enlarge, not two
         return F.interpolate(odds, scale_factor=4, mode="bilinear", align_corners=False)[:, 0]
+
+
+def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
+    pixels = torch.from_numpy(frame)
+    if torch.device(device).type == "cuda":
+        pixels = pixels.pin_memory()  # is copied while the processor goes on
+    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None].float() / 255
+
+
+def pad_to_stride(x: Tensor, stride: int = STRIDE) -> Tensor:
+    """(B, C, H, W) -> padded at the bottom and right to multiples of the stride, edges repeated."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
 def log_odds(logits: Tensor) -> Tensor:

@@ -30,23 +30,15 @@ from gcvos_mini.fast import Precision
 from gcvos_mini.given import check_used, find_first_mask, find_masks
 from gcvos_mini.masks import object_ids, read_first_mask, read_later_mask, write_mask
 from gcvos_mini.memory import Choice, make_memory, name_of
-from gcvos_mini.network import Network, load_model, object_probabilities
+from gcvos_mini.network import (
+    Network,
+    load_model,
+    object_probabilities,
+    pad_to_stride,
+    to_tensor,
+)
 from gcvos_mini.outputs import claim, run_of_segmenter
 from gcvos_mini.sources import check_fits, video_frames
-
-
-def to_tensor(frame: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
-    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
-    pixels = torch.from_numpy(frame)
-    if torch.device(device).type == "cuda":
-        pixels = pixels.pin_memory()  # is copied while the processor goes on
-    return pixels.to(device, non_blocking=True).permute(2, 0, 1)[None].float() / 255
-
-
-def pad_to_stride(x: Tensor, stride: int = STRIDE) -> Tensor:
-    """(B, C, H, W) -> padded at the bottom and right to multiples of the stride, edges repeated."""
-    height, width = x.shape[-2:]
-    return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
 class Segmenter(Protocol):
@@ -112,8 +104,9 @@ class VideoSegmenter:
         self.frames = 0
         objects = self._objects(mask)
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
-        self.previous = self._resize(objects[None])[0]  # (O, h, w)
-        self._write(self._prepare(frame), self.previous)
+        image, self.previous = self._prepare(frame), self._resize(objects[None])[0]  # (O, h, w)
+        self._wanted(image, self.previous)
+        self._write(image, self.previous)
 
     @torch.inference_mode()
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -128,7 +121,8 @@ class VideoSegmenter:
         if mask is not None:
             labels, objects = self._with_given(mask, labels, objects)
         self.last, self.previous = (image, labels, soft[1:]), objects
-        if self.frames % self.write_every == 0 or mask is not None:
+        wanted = self._wanted(image, objects) and self.frames % self.write_every == 0
+        if wanted or mask is not None:
             self._write(image, objects)
         else:
             self.frames += 1
@@ -244,6 +238,11 @@ class VideoSegmenter:
         """image (1, 3, h, w), objects (O, h, w) soft masks -> key and value of each object."""
         frame = pad_to_stride(image).expand(len(objects), -1, -1, -1)
         return self.model.encode_memory(frame, pad_to_stride(objects[:, None]))
+
+    def _wanted(self, image, objects):
+        """Whether the memory takes a frame: one may look at it first (trigger.py), most do not."""
+        wants = getattr(self.memory, "wants", None)
+        return wants is None or wants(image, objects)
 
     def _write(self, image, objects):
         """One more frame in the memory; `key` and `value` keep what was written last."""

@@ -213,7 +213,7 @@ def test_a_memory_works_in_float32_whatever_the_precision(clip, monkeypatch):
 
     class Products(GlobalContext):
         def write(self, key, value):
-            seen.append((key @ value.transpose(2, 3)).dtype)
+            seen.append((key @ key.transpose(2, 3)).dtype)
             super().write(key, value)
 
         def read(self, query):
