@@ -1,6 +1,7 @@
 """Side by side: memories, networks and evaluators, every ratio measured in one run.
 
 python -m gcvos_mini.benchmark memory      one write and one read after 1 to 10,000 frames
+python -m gcvos_mini.benchmark trigger     SwiftNet's memory: frames written against accuracy
 python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
 python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
 python -m gcvos_mini.benchmark keys        how well single key channels find the objects
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from gcvos_mini import fast
 from gcvos_mini.config import CONFIGS, STRIDE
-from gcvos_mini.costs import benchmark_memory, check_memories
+from gcvos_mini.costs import benchmark_memory, benchmark_trigger, check_memories
 from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
@@ -261,6 +262,7 @@ def main() -> None:
 
     commands = {
         "memory": benchmark_memory,
+        "trigger": benchmark_trigger,
         "segment": benchmark_segment,
         "train": benchmark_train,
         "evaluate": benchmark_evaluate,

@@ -9,21 +9,27 @@ import copy
 import itertools
 import os
 import statistics
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tqdm import tqdm
 
 from gcvos_mini import complexity
-from gcvos_mini.config import MINI, PAPER, Config
+from gcvos_mini.config import MINI, PAPER, Config, sequences_of
+from gcvos_mini.davis import load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.equality import clock
 from gcvos_mini.errors import BadInput, at_least
-from gcvos_mini.memory import MEMORIES, Choice, Memory, make_memory, name_of
+from gcvos_mini.evaluate import score_masks, segment_sequence
+from gcvos_mini.memory import MEMORIES, Choice, Memory, PixelAdaptive, make_memory, name_of
+from gcvos_mini.segment import load_segmenter
 from gcvos_mini.tables import markdown
 from gcvos_mini.throughput import machine, save_report
 from gcvos_mini.toy import width_of
+from gcvos_mini.trigger import VariationTrigger
 
 ALL = tuple(MEMORIES)
 ENOUGH = 10.0  # seconds after which a memory is not timed again
@@ -175,6 +181,62 @@ def benchmark_memory(
     print("\n".join(tables))
     if json is not None:
         save_report(json, report)
+
+
+def benchmark_trigger(
+    data: Path,
+    year: Literal[2016, 2017] = 2016,
+    split: str = "train",
+    sequences: tuple[str, ...] = (),
+    enough: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6),
+    checkpoint: str = "mini",
+    device: str | None = None,
+    json: Path | None = None,
+) -> None:
+    """SwiftNet's memory with its trigger at several thresholds: updates against accuracy.
+
+    Prints Markdown: the share of the frames that were written, J&F, and the state at the end.
+
+    Args:
+        data: folder of a data set in DAVIS layout.
+        year: 2016, one object (any non-zero value), or 2017, several.
+        split: name of the list of sequences in ImageSets.
+        sequences: only these of the split.
+        enough: thresholds of the running variation, in frames of which every pixel varies; at 0
+            any change is enough.
+        checkpoint: a shipped network's name, or a safetensors file.
+        device: cuda, mps or cpu; the best there is if not given.
+        json: write the figures to this file too.
+    """
+    segmenter = load_segmenter(checkpoint, device=device)
+    videos = load_split(data, year, split, only=sequences_of(sequences))
+    rows = []
+    total = len(enough) * sum(len(video.frames) for video in videos)
+    with tqdm(total=total, unit="frame", disable=None) as progress:
+        for threshold in enough:
+            trigger = VariationTrigger(enough=threshold)
+            segmenter.memory_choice = PixelAdaptive(wants=trigger)
+            written, state = 0, []
+            with tempfile.TemporaryDirectory() as folder:
+                for video in videos:
+                    out = Path(folder) / video.name
+                    segment_sequence(video, year, segmenter, out, progress)
+                    written += segmenter.memory.frames
+                    state.append(segmenter.memory.nbytes / len(segmenter.ids))
+                scores = score_masks(data, year, split, folder, only=[v.name for v in videos])
+            rows.append({
+                "enough": threshold, "written": written * len(enough) / total,
+                "JF_mean": scores["mean"]["JF_mean"], "interval": scores["interval"],
+                "state_bytes": statistics.mean(state),
+            })  # fmt: skip
+    if json is not None:
+        save_report(json, {"sequences": [v.name for v in videos], "rows": rows})
+    cells = [
+        (f"{row['enough']:g}", f"{row['written']:.0%}", f"{row['JF_mean']:.3f}",
+         "{:.3f} to {:.3f}".format(*row["interval"]), f"{row['state_bytes'] / complexity.MIB:.2f}")
+        for row in rows
+    ]  # fmt: skip
+    print(markdown(("enough", "frames written", "J&F", "95 %", "state, MiB an object"), cells))
 
 
 def check_memories(memories: tuple[str, ...]) -> None:

@@ -10,7 +10,9 @@ has keys and values of its own. All are differentiable, so training uses them as
 
 A memory of your own is a class with these four, in a file of yours. Wherever a memory is asked for
 (VideoSegmenter, training, `--memory` of every command), give a name from `MEMORIES`, the class, or
-"module:Class". `flat`, `unflat` and `check_write` are for it; notebook 03 writes one.
+"module:Class". `flat`, `unflat` and `check_write` are for it; notebook 03 writes one. One that also
+has `wants(frame, masks)` is shown each frame of a video and says whether it is to be written, as
+SwiftNet's does (trigger.py).
 
 The paper's eq. 1 does not normalise the sum over positions. `normalization` names the choice:
     "none"     eq. 1 as printed: the context grows with the number of positions
