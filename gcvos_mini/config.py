@@ -73,6 +73,7 @@ class Config:
     first_share: float = 0.0  # of the first frame in what is read; 0 is eq. 2, see memory.py
     previous_mask: bool = False  # shown to the decoder: where the object was; not in the paper
     height: int | None = None  # pixels at which frames are segmented; None: their own
+    light: bool = False  # SwiftNet's light memory encoder in place of a second backbone
     memory: str = "gc"  # which memory it trains with, as memory.py takes it
 
     def stored(self) -> dict:

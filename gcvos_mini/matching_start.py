@@ -23,8 +23,7 @@ def start_heads(network: Network, frames: Tensor, masks: Tensor) -> None:
     encoder's best linear guess of the mask, which makes the read say "like the object" or "like
     the rest".
     """
-    frames = (frames - network.mean) / network.std
-    feature = network.query_encoder(frames)[0]  # (N, C, h, w)
+    feature = network.query_encoder((frames - network.mean) / network.std)[0]  # (N, C, h, w)
     x = feature.transpose(0, 1).flatten(1).double()  # (C, Nhw)
     mean = x.mean(dim=1, keepdim=True)
     variances, directions = torch.linalg.eigh(torch.cov(x))
@@ -33,7 +32,7 @@ def start_heads(network: Network, frames: Tensor, masks: Tensor) -> None:
     for head, scale in ((network.key, 1.0), (network.query, 0.25)):  # 0.25: reads of order one
         set_center(head, slice(None), scale * whitener, -scale * (whitener @ mean)[:, 0])
 
-    feature = network.memory_encoder(torch.cat([frames, masks], dim=1))[0]
+    feature = network.memory_feature(frames, masks)
     x = feature.transpose(0, 1).flatten(1).double()
     mask = F.adaptive_avg_pool2d(masks, feature.shape[-2:]).flatten().double()  # (Nhw,)
     mean = x.mean(dim=1, keepdim=True)

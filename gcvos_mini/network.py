@@ -22,35 +22,15 @@ from torch import Tensor, nn
 
 from gcvos_mini.commands import HOW_TO_TRAIN, python
 from gcvos_mini.config import CONFIGS, STRIDE, Config
+from gcvos_mini.encoders import Encoder, LightEncoder
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.memory import NORMALIZATIONS, at_least_float32
 
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
 # What a frame asks: key (B, C_key, H/16, W/16), local (B, C_local, H/16, W/16), and skips, what the
-# decoder adds of this frame at strides 8 and 4, (B, decoder_dim, H/8, W/8) and (..., H/4, W/4).
-Query = namedtuple("Query", "key local skips")
-
-
-class Encoder(nn.Module):
-    """A ResNet up to layer3 (res4): (B, in_channels, H, W) -> features at strides 16, 8 and 4."""
-
-    def __init__(self, backbone: str, in_channels: int):
-        super().__init__()
-        resnet = torchvision.models.get_model(backbone, weights=None, zero_init_residual=True)
-        if in_channels != 3:
-            resnet.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, nn.ReLU(inplace=True), resnet.maxpool)
-        self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
-        self.dims = [
-            layer[-1].bn3.num_features if backbone == "resnet50" else layer[-1].bn2.num_features
-            for layer in (self.layer3, self.layer2, self.layer1)
-        ]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, in_channels, H, W) -> (B, C, H/16, W/16), then strides 8 and 4 for the decoder."""
-        stride4 = self.layer1(self.stem(x))
-        stride8 = self.layer2(stride4)
-        return self.layer3(stride8), stride8, stride4
+# decoder adds of this frame at strides 8 and 4, (B, decoder_dim, H/8, W/8) and (..., H/4, W/4). For
+# a light memory encoder also features, the query encoder's own at strides 16, 8 and 4.
+Query = namedtuple("Query", "key local skips features", defaults=(None,))
 
 
 class ResBlock(nn.Module):
@@ -150,9 +130,12 @@ class Network(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        self.memory_encoder = Encoder(config.backbone, in_channels=4)
+        if not config.light:
+            self.memory_encoder = Encoder(config.backbone, in_channels=4)
         self.query_encoder = Encoder(config.backbone, in_channels=3)
         dim, *skip_dims = self.query_encoder.dims
+        if config.light:
+            self.aggregate = LightEncoder(self.query_encoder.dims)
         self.key = nn.Conv2d(dim, config.key_dim, 3, padding=1)  # k of eq. 1
         self.value = nn.Conv2d(dim, config.value_dim, 3, padding=1)  # v of eq. 1
         self.query = nn.Conv2d(dim, config.key_dim, 3, padding=1)  # q of eq. 3
@@ -175,21 +158,34 @@ class Network(nn.Module):
         """In which the convolutions multiply: float32, or less in a copy made by fast.py."""
         return self.key.weight.dtype
 
-    def encode_memory(self, frame: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_memory(
+        self, frame: Tensor, mask: Tensor, query: Query | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What is written of a frame (k and v of eq. 1): frame (B, 3, H, W), soft mask (B, 1, H, W)
         -> key (B, C_key, H/16, W/16), value (B, C_value, H/16, W/16), float32 both.
+
+        query: of the same frame, for one or all of the B masks; saves a light encoder its backbone.
         """
-        x = torch.cat([(frame - self.mean) / self.std, mask], dim=1)
-        feature, _, _ = self.memory_encoder(x.to(self.dtype))
+        feature = self.memory_feature(frame, mask, query)
         return at_least_float32(self.key(feature)), at_least_float32(self.value(feature))
+
+    def memory_feature(self, frame: Tensor, mask: Tensor, query: Query | None = None) -> Tensor:
+        """What key and value are made of: (B, C, H/16, W/16). Arguments as of encode_memory."""
+        normalised = (frame - self.mean) / self.std
+        if not self.config.light:
+            return self.memory_encoder(torch.cat([normalised, mask], dim=1).to(self.dtype))[0]
+        features = query.features if query else self.query_encoder(normalised.to(self.dtype))
+        features = [feature.expand(len(mask), -1, -1, -1) for feature in features]
+        return self.aggregate(features, mask.to(self.dtype))
 
     def encode_query(self, frame: Tensor) -> Query:
         """What a frame asks (q of eq. 3): (B, 3, H, W) -> Query, its key (B, C_key, H/16, W/16)."""
         x = (frame - self.mean) / self.std
-        feature, *skips = self.query_encoder(x.to(self.dtype))
+        features = self.query_encoder(x.to(self.dtype))
         refines = self.decoder.refine8, self.decoder.refine4
-        skips = [refine.skip(skip) for refine, skip in zip(refines, skips)]
-        return Query(at_least_float32(self.query(feature)), self.local(feature), skips)
+        skips = [refine.skip(skip) for refine, skip in zip(refines, features[1:])]
+        key, local = self.query(features[0]), self.local(features[0])
+        return Query(at_least_float32(key), local, skips, features if self.config.light else None)
 
     def decode(self, context: Tensor, query: Query, previous: Tensor | None = None) -> Tensor:
         """context (B, C_value, H/16, W/16) -> log odds of the object (B, H, W), float32.
@@ -206,7 +202,7 @@ class Network(nn.Module):
 
 
 def load_backbone(network: Network, source: Path | str) -> None:
-    """Fill both encoders with ImageNet weights: a safetensors FILE, or "imagenet".
+    """Fill the encoders with ImageNet weights: a safetensors FILE, or "imagenet".
 
     "imagenet" means torchvision's: ResNet-18's ship with the package, others are downloaded. The
     file's keys are torchvision's (conv1 ... layer3). The memory encoder's fourth input channel,
@@ -220,7 +216,8 @@ def load_backbone(network: Network, source: Path | str) -> None:
         weights = resnet.state_dict()
     else:
         weights = read_weights(source)[0]
-    for encoder in (network.memory_encoder, network.query_encoder):
+    encoders = [module for module in network.children() if isinstance(module, Encoder)]
+    for encoder in encoders:
         named = {"conv1": encoder.stem[0], "bn1": encoder.stem[1]}
         named |= {name: getattr(encoder, name) for name in ("layer1", "layer2", "layer3")}
         for name, module in named.items():
@@ -319,6 +316,7 @@ POSSIBLE = {  # what may differ between two checkpoints of one size
     "normalization": lambda value: value in NORMALIZATIONS,
     "first_share": lambda value: type(value) in (int, float) and 0 <= value <= 1,
     "previous_mask": lambda value: type(value) is bool,
+    "light": lambda value: type(value) is bool,
     "height": lambda value: value is None or (type(value) is int and value >= STRIDE),
     "memory": lambda value: isinstance(value, str),
 }
@@ -331,7 +329,7 @@ def stored_config(stored: Any, path: Path | str) -> Config:
     """
     stored = stored if isinstance(stored, dict) else {}
     if stored:
-        stored = {"previous_mask": False} | stored  # older checkpoints have no word on it
+        stored = {"previous_mask": False, "light": False} | stored  # older ones do not say
     for base in CONFIGS.values():
         sizes = base.stored() | {name: stored.get(name) for name in POSSIBLE}
         if sizes == stored:

@@ -106,7 +106,7 @@ class VideoSegmenter:
         self.probabilities = torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
         image, self.previous = self._prepare(frame), self._resize(objects[None])[0]  # (O, h, w)
         self._wanted(image, self.previous)
-        self._write(image, self.previous)
+        self._write((image, None), self.previous)
 
     @torch.inference_mode()
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -116,14 +116,14 @@ class VideoSegmenter:
         on, or are corrected; objects that it does not show keep what is found. Raises BadInput on a
         frame or mask of another size, ValueError before `start`.
         """
-        labels, image, soft = self._find(frame)
+        labels, seen, soft = self._find(frame)
         objects = soft[1:]
         if mask is not None:
             labels, objects = self._with_given(mask, labels, objects)
-        self.last, self.previous = (image, labels, soft[1:]), objects
-        wanted = self._wanted(image, objects) and self.frames % self.write_every == 0
+        self.last, self.previous = (seen, labels, soft[1:]), objects
+        wanted = self._wanted(seen[0], objects) and self.frames % self.write_every == 0
         if wanted or mask is not None:
-            self._write(image, objects)
+            self._write(seen, objects)
         else:
             self.frames += 1
             self.written = False
@@ -142,7 +142,7 @@ class VideoSegmenter:
         if not hasattr(self._fresh(), "remove"):
             name = name_of(self.memory_choice)
             raise BadInput(f"memory {name}: cannot take a frame out; start again from this frame")
-        image, labels, soft = self.last
+        seen, labels, soft = self.last
         self._check_mask(mask)
         if self.written:
             self.memory.remove(self.key, self.value)
@@ -151,8 +151,8 @@ class VideoSegmenter:
             new = self._objects(labels)[len(soft) :]
             soft = torch.cat([soft, self._resize(new[None])[0]])
         labels, objects = self._with_given(mask, labels, soft)
-        self.last, self.previous = (image, labels, objects), objects
-        self._write(image, objects)
+        self.last, self.previous = (seen, labels, objects), objects
+        self._write(seen, objects)
         return labels
 
     def _check_mask(self, mask):
@@ -193,7 +193,8 @@ class VideoSegmenter:
     def encode(self, frame: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
         """What would be written: key (O, C_key, h, w) and value (O, C_value, h, w) of a frame with
         a mask, uint8 (H, W) of object ids; the memory stays as it is."""
-        return self._encode(self._prepare(frame), self._resize(self._objects(mask)[None])[0])
+        objects = self._resize(self._objects(mask)[None])[0]
+        return self._encode((self._prepare(frame), None), objects)
 
     def _objects(self, mask):
         """Object ids (H, W) -> float32 (O, H, W), 1 on the object."""
@@ -201,7 +202,7 @@ class VideoSegmenter:
         return torch.from_numpy(objects).to(self.device)
 
     def _find(self, frame):
-        """Its mask, the frame (1, 3, h, w) and all soft masks (O + 1, h, w), both as worked on."""
+        """Its mask, the frame (1, 3, h, w) with its query, and all soft masks (O + 1, h, w)."""
         if self.frames == 0:
             raise ValueError("no first frame yet: call start(frame, mask) before step(frame)")
         if frame.shape[:2] != self.shape:
@@ -212,15 +213,14 @@ class VideoSegmenter:
         image = self._prepare(frame)  # (1, 3, h, w)
         query = self.model.encode_query(pad_to_stride(image))
         self.query = query.key[0]  # (C_key, h, w), the same for all objects
-        objects = len(self.ids)
-        context = self.memory.read(query.key.expand(objects, -1, -1, -1))  # (O, C_value, ...)
+        context = self.memory.read(query.key.expand(len(self.ids), -1, -1, -1))  # (O, C_value, ...)
         odds = self.model.decode(context, query, pad_to_stride(self.previous[:, None]))
         odds = odds[..., : image.shape[2], : image.shape[3]]
         soft = object_probabilities(odds)  # (O + 1, h, w)
         self.probabilities = F.interpolate(soft[None], self.shape, mode="bilinear")[0]
         winner = self.probabilities.max(dim=0).indices  # (H, W); argmax takes twenty times as long
         labels = np.array([0, *self.ids], dtype=np.uint8)
-        return labels[winner.cpu().numpy()], image, soft
+        return labels[winner.cpu().numpy()], (image, query), soft
 
     def _prepare(self, frame):
         return self._resize(to_tensor(frame, self.device))
@@ -234,19 +234,20 @@ class VideoSegmenter:
         width = max(1, round(x.shape[3] * height / own))
         return F.interpolate(x, (height, width), mode="bilinear", antialias=True)
 
-    def _encode(self, image, objects):
-        """image (1, 3, h, w), objects (O, h, w) soft masks -> key and value of each object."""
+    def _encode(self, seen, objects):
+        """Frame (1, 3, h, w) and query, soft masks (O, h, w) -> key and value of each object."""
+        image, query = seen
         frame = pad_to_stride(image).expand(len(objects), -1, -1, -1)
-        return self.model.encode_memory(frame, pad_to_stride(objects[:, None]))
+        return self.model.encode_memory(frame, pad_to_stride(objects[:, None]), query)
 
     def _wanted(self, image, objects):
         """Whether the memory takes a frame: one may look at it first (trigger.py), most do not."""
         wants = getattr(self.memory, "wants", None)
         return wants is None or wants(image, objects)
 
-    def _write(self, image, objects):
+    def _write(self, seen, objects):
         """One more frame in the memory; `key` and `value` keep what was written last."""
-        self.key, self.value = self._encode(image, objects)
+        self.key, self.value = self._encode(seen, objects)
         self.memory.write(self.key, self.value)
         self.written = True
         self.frames += 1

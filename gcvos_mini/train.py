@@ -100,11 +100,10 @@ class ClipSegmenter(nn.Module):
         """
         clip, number = in_first_frame(masks).nonzero(as_tuple=True)  # (N,) of all N objects
         memory = make_memory(self.network.config.memory, self.network.config)
-        mask, logits = masks[clip, 0, number][:, None], []  # (N, 1, S, S)
+        mask, logits, query = masks[clip, 0, number][:, None], [], None  # (N, 1, S, S)
         for t in range(1, frames.shape[1]):
-            written = self.network.encode_memory(frames[clip, t - 1], mask)
-            key, local, skips = self.network.encode_query(frames[:, t])  # once for all objects
-            query = Query(key[clip], local[clip], [skip[clip] for skip in skips])
+            written = self.network.encode_memory(frames[clip, t - 1], mask, query)
+            query = of_objects(self.network.encode_query(frames[:, t]), clip)
             with torch.autocast(frames.device.type, enabled=False):  # any memory, in float32
                 memory.write(*written)
                 context = memory.read(query.key)
@@ -115,6 +114,13 @@ class ClipSegmenter(nn.Module):
             if not self.soft_masks:
                 mask = (mask > 0.5).float()
         return torch.stack(logits, dim=1)
+
+
+def of_objects(query: Query, clip: Tensor) -> Query:
+    """A query of B clips, computed once for all their objects -> of N objects; clip (N,)."""
+    key, local, skips, features = query
+    each = [None if maps is None else [x[clip] for x in maps] for maps in (skips, features)]
+    return Query(key[clip], local[clip], *each)
 
 
 def let_compete(odds: Tensor, clip: Tensor, number: Tensor, first_masks: Tensor) -> Tensor:

@@ -44,10 +44,10 @@ def outputs(network):
 # ---- the network ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("previous_mask", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"previous_mask": True}, {"light": True}], ids=str)
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_folding_the_batch_norm_is_exact_to_rounding(backbone, previous_mask):
-    network = with_statistics(replace(SMOKE, backbone=backbone, previous_mask=previous_mask))
+def test_folding_the_batch_norm_is_exact_to_rounding(backbone, changes):
+    network = with_statistics(replace(SMOKE, backbone=backbone, **changes))
     made = fast.prepare(network, "float32")
     left = [m for m in made.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not left and any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())

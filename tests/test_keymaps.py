@@ -20,7 +20,7 @@ class Planted(Network):
         super().__init__(SMOKE)
         self.truths = iter(truths)
 
-    def encode_memory(self, frame, mask):
+    def encode_memory(self, frame, mask, query=None):
         key, value = super().encode_memory(frame, mask)
         key = torch.rand(key.shape, generator=torch.Generator().manual_seed(0))
         truth = torch.from_numpy(next(self.truths)).float()[None, None]
@@ -32,7 +32,7 @@ class Planted(Network):
 class Echo(Network):
     """Keys that know the mask they are given and nothing else: channel 5 on it, 6 off it."""
 
-    def encode_memory(self, frame, mask):
+    def encode_memory(self, frame, mask, query=None):
         key, value = super().encode_memory(frame, mask)
         cover = F.interpolate(mask, key.shape[2:], mode="area")[:, 0]
         key = torch.zeros_like(key)

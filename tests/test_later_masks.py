@@ -89,7 +89,7 @@ def test_objects_that_the_given_mask_does_not_show_keep_what_is_found(model, mon
     found = segmenter.find(FRAMES[2])
     written, encode = [], model.encode_memory
     monkeypatch.setattr(
-        model, "encode_memory", lambda image, mask: written.append(mask) or encode(image, mask)
+        model, "encode_memory", lambda image, mask, _: written.append(mask) or encode(image, mask)
     )
     mask = segmenter.step(FRAMES[2], only_two)
     assert (written[0][0, 0][torch.from_numpy(only_two == 2)] == 0).all()  # they are taken

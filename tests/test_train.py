@@ -24,7 +24,7 @@ from gcvos_mini.errors import BadInput
 from gcvos_mini.losses import batch_J, clip_loss, dice_loss, hard_pixel_cross_entropy
 from gcvos_mini.masks import read_mask
 from gcvos_mini.matching_start import start_heads
-from gcvos_mini.memory import MEMORIES, GlobalContext
+from gcvos_mini.memory import MEMORIES, GlobalContext, PixelAdaptive
 from gcvos_mini.metrics import region_similarity
 from gcvos_mini.network import Network, read_weights
 from gcvos_mini.pictures import read_frame
@@ -143,17 +143,18 @@ def test_only_the_first_mask_is_seen(clip):
     assert (model(frames, other) - logits).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("previous_mask", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"previous_mask": True}, {"light": True}], ids=str)
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_a_clip_is_segmented_as_a_video_is(clip, memory, previous_mask):
+def test_a_clip_is_segmented_as_a_video_is(clip, memory, changes):
     """The same probabilities as VideoSegmenter: training and use are one computation."""
     frames, masks = clip
     torch.manual_seed(0)
-    network = Network(replace(SMOKE, memory=memory, previous_mask=previous_mask)).eval()
+    network = Network(replace(SMOKE, memory=memory, **changes)).eval()
     with torch.no_grad():
         logits = train.ClipSegmenter(network)(frames, masks)
     for one, ids, joint in zip(frames, masks, logits, strict=True):
-        segmenter = VideoSegmenter(network)
+        every = PixelAdaptive() if memory == "pam" else memory  # training has no trigger
+        segmenter = VideoSegmenter(network, every)
         pictures = (255 * one.permute(0, 2, 3, 1)).round().byte().numpy()
         there = ids[0].flatten(1).any(dim=1)
         labels = (ids[0] * torch.arange(1, 4)[:, None, None]).sum(dim=0).byte().numpy()
@@ -175,7 +176,7 @@ def test_soft_mask_carries_the_gradient(clip):
     seen = []
     original = model.network.encode_memory
 
-    def watch(frame, mask):
+    def watch(frame, mask, query=None):
         mask = mask.detach().requires_grad_() if not mask.requires_grad else mask
         mask.retain_grad()
         seen.append(mask)
@@ -233,7 +234,7 @@ def test_only_the_decoder_sees_a_shaken_mask(clip):
     model = train.ClipSegmenter(Network(replace(SMOKE, previous_mask=True)).eval(), shake=0.2)
     written, shown = [], []
     encode, decode = model.network.encode_memory, model.network.decode
-    model.network.encode_memory = lambda f, m: written.append(m) or encode(f, m)
+    model.network.encode_memory = lambda f, m, q: written.append(m) or encode(f, m, q)
     model.network.decode = lambda c, q, p: shown.append(p) or decode(c, q, p)
     with torch.no_grad():
         model(frames, masks)
@@ -242,10 +243,11 @@ def test_only_the_decoder_sees_a_shaken_mask(clip):
     assert not torch.equal(shown[0], written[0]) and shown[0].shape == written[0].shape
 
 
-def test_start_heads(clip):
+@pytest.mark.parametrize("light", [False, True])
+def test_start_heads(clip, light):
     """On its own frames: key decorrelated, query like it, half of the value tells the mask."""
     frames, masks = clip[0].flatten(0, 1), clip[1][:, :, :1].flatten(0, 1)
-    network = Network(SMOKE)  # as it comes: batch norm must be frozen already
+    network = Network(replace(SMOKE, light=light))  # as it comes: batch norm must be frozen already
     before = {name: tensor.clone() for name, tensor in network.named_buffers()}
     start_heads(network, frames, masks)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.named_buffers())
