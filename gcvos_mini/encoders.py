@@ -42,10 +42,10 @@ class LightEncoder(nn.Module):
     def __init__(self, dims: list[int]):
         super().__init__()
         at16, at8, at4 = dims
-        self.mask = nn.Conv2d(4 * 4, at4, 1)
-        self.mix4 = nn.Conv2d(at4 + at4, at4, 1)
-        self.mix8 = nn.Conv2d(4 * at4 + at8, at8, 1)
-        self.mix16 = nn.Conv2d(4 * at8 + at16, at16, 1)
+        self.mask = nn.Conv2d(4 * 4, 64, 1)
+        self.mix4 = nn.Conv2d(64 + at4, 64, 1)
+        self.mix8 = nn.Conv2d(4 * 64 + at8, 128, 1)
+        self.mix16 = nn.Conv2d(4 * 128 + at16, at16, 1)
 
     def forward(self, features: list[Tensor], mask: Tensor) -> Tensor:
         """features at strides 16, 8 and 4 (B, C, ...), mask (B, 1, H, W) -> (B, C, H/16, W/16)."""
