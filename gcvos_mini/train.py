@@ -107,7 +107,8 @@ class ClipSegmenter(nn.Module):
             with torch.autocast(frames.device.type, enabled=False):  # any memory, in float32
                 memory.write(*written)
                 context = memory.read(query.key)
-            previous = shaken(mask, self.shake, self.blank)
+            sees = self.network.config.previous_mask
+            previous = shaken(mask, self.shake, self.blank) if sees else None
             each = self.network.decode(context, query, previous)  # (N, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
