@@ -151,7 +151,7 @@ def measure(cases: Iterable[Case], frames: int, device: torch.device) -> Iterato
                 measured.equal += (float((found == first).mean()) - measured.equal) / (t + 1)
         for measured, segmenter, _, source, first_mask, out in running:
             measured.nbytes = segmenter.memory.nbytes
-            measured.size = tuple(segmenter.last[0].shape[2:])
+            measured.size = tuple(segmenter.previous.shape[1:])
             count_work(measured, segmenter, read_frame(path_of_last(source)))
             measured.command = as_a_command(segmenter, source, first_mask, out) / frames
             yield measured
