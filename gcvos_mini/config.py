@@ -140,7 +140,15 @@ MINI = Config(
             stills=(0.5, 0.25),  # few videos: synthetic clips stay in the mixture
             scale=(0.8, 1.6),  # frames are worked on at 320 lines, a crop holds 160 to 320 of them
             interval=(1, 16),  # larger steps stand in for long videos
-            bystanders=0.7,  # else whatever looks like an object gets a mask: a dancer's onlookers
+            bystanders=0.5,  # else whatever looks like an object gets a mask: a dancer's onlookers
+            paste=0.9,
+            cutouts=4,  # objects hide one another, come in and go out
+            cutout=(0.003, 0.4),  # a far-away object begins as a few pixels
+            smallest=0.003,
+            zoom=4.0,  # what comes closer looks another way than in the first frame
+            calm=0.1,  # most things hardly move from one frame to the next
+            shake=0.1,  # a previous mask must say where to look, not what to answer
+            blank=0.2,
             tint=0.3,  # few videos: the colour of a thing says little about the next video
             folders_alike=True,  # 30 real videos, hundreds of embedded ones
         ),
