@@ -188,7 +188,7 @@ def benchmark_trigger(
     year: Literal[2016, 2017] = 2016,
     split: str = "train",
     sequences: tuple[str, ...] = (),
-    enough: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0),
+    enough: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 1.0, 3.0),
     checkpoint: str = "mini",
     device: str | None = None,
     json: Path | None = None,

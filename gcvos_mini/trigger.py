@@ -14,12 +14,12 @@ class VariationTrigger:
     """Whether a frame is to be written, from it and the one before.
 
     frame_change: of a pixel's mean over R, G and B, in [0, 1]; mask_change: of an object's
-    probability; enough: of P, in frames of which every pixel varies: at 1 some 15 % of the frames
-    are written, near STM's every fifth (`benchmark trigger`). Any object's mask counts: all objects
-    of a video are written together.
+    probability; enough: of P, in frames of which every pixel varies: at 0.5 a cut is written at
+    once, and a quarter of all frames is (`benchmark trigger`). Any object's mask counts: all
+    objects of a video are written together.
     """
 
-    def __init__(self, frame_change: float = 0.1, mask_change: float = 0.3, enough: float = 1.0):
+    def __init__(self, frame_change: float = 0.1, mask_change: float = 0.3, enough: float = 0.5):
         self.frame_change, self.mask_change, self.enough = frame_change, mask_change, enough
         self.before = None  # the last frame and its masks
         self.variation = 0.0  # P
