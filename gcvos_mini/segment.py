@@ -121,7 +121,7 @@ class VideoSegmenter:
         if mask is not None:
             labels, objects = self._with_given(mask, labels, objects)
         self.last, self.previous = (seen, labels, soft[1:]), objects
-        wanted = self._wanted(seen[0], objects) and self.frames % self.write_every == 0
+        wanted = self.frames % self.write_every == 0 and self._wanted(seen[0], objects)
         if wanted or mask is not None:
             self._write(seen, objects)
         else:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from gcvos_mini.config import CONFIGS, MINI, PAPER, SMOKE, tier
+from gcvos_mini.config import CONFIGS, HELD_OUT, MINI, PAPER, SMOKE, sequences_of, tier
 from gcvos_mini.errors import BadInput
 from gcvos_mini.network import Network
 
@@ -120,3 +120,10 @@ def test_tier(monkeypatch):
     monkeypatch.setenv("GCVOS_TIER", "huge")
     with pytest.raises(BadInput, match=r"GCVOS_TIER=huge.*smoke, mini, paper"):
         tier()
+
+
+def test_held_out_stands_for_the_eight():
+    """And nothing else does: a sequence may have any name beside it."""
+    assert len(set(HELD_OUT)) == 8
+    assert sequences_of(("held-out",)) == HELD_OUT
+    assert sequences_of(("bear",)) == ("bear",) and sequences_of(()) == ()

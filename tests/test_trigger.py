@@ -96,6 +96,17 @@ def test_a_cut_is_written(model, scenes):
     assert segmenter.memory.frames == 2
 
 
+def test_a_cut_between_two_frames_whose_turn_it_is_is_not_lost(model, scenes):
+    """Every fifth frame may be written: the trigger compares those, not what lies between."""
+    (one, mask), (other, _) = scenes
+    trigger = VariationTrigger(mask_change=1.0)
+    segmenter = VideoSegmenter(model, PixelAdaptive(wants=trigger), write_every=5)
+    segmenter.start(one, mask)
+    for frame in [one] * 2 + [np.ascontiguousarray(other)] * 3:
+        segmenter.step(frame)
+    assert segmenter.memory.frames == 2  # the first, and frame 5 for the cut at frame 3
+
+
 def test_a_mask_that_is_given_is_written_in_any_case(model, scenes):
     (frame, mask), _ = scenes
     segmenter, _ = after(model, [frame] * 3, mask, PixelAdaptive(wants=VariationTrigger(1, 1, 9)))
