@@ -1,4 +1,4 @@
-# make run · test · lab · notebooks · outputs · gallery · ledger · paper   (needs Python 3.11 or newer, and make)
+# make run · test · lab · notebooks · outputs · gallery · site · ledger · paper   (needs Python 3.11 or newer, and make)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY = .venv/bin/python
 SHELL = /bin/bash
@@ -11,12 +11,12 @@ PYTEST = $(PY) -m pytest --outcomes runs/outcomes.json
 NBVAL = GCVOS_TIER=smoke $(PYTEST) --nbval-lax
 LEDGER = $(PY) tests/ledger.py
 
-.PHONY: run test lab notebooks outputs gallery ledger paper clean
+.PHONY: run test lab notebooks outputs gallery site ledger paper clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[course,test]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[course,test,site]'
 	touch $@
 
 run: .venv/ready
@@ -55,6 +55,11 @@ outputs: .venv/ready  # what the repository stores and people see: run before a 
 
 gallery: .venv/ready  # one page for people without Python: clicks are dot products in its script
 	$(PY) -m gcvos_mini.show.gallery --out runs/gallery.html
+
+site: gallery  # the course as pages; REPOSITORY=https://github.com/OWNER/NAME adds buttons and links
+	$(PY) docs/site/assemble.py runs/site-source --gallery runs/gallery.html
+	$(PY) -m sphinx -W --keep-going -q -d runs/site-pickles runs/site-source runs/site
+	@echo "Open runs/site/index.html"
 
 test: .venv/ready
 	rm -f runs/outcomes.json

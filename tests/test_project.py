@@ -12,7 +12,8 @@ import pytest
 import gcvos_mini
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 README = (ROOT / "README.md").read_text()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
@@ -47,6 +48,13 @@ def test_constraints_pin_every_requirement():
             [int(n) for n in re.findall(r"\d+", v.split("+")[0])] for v in (pins[name], bound)
         )
         assert version >= lowest, f"{name} {pins[name]} is below its bound {bound}"
+
+
+def test_every_package_is_in_the_wheel():
+    """Setuptools takes the packages that are listed, and leaves others out without a word."""
+    folders = [path.parent for path in ROOT.glob("gcvos_mini/**/__init__.py")]
+    packages = sorted(".".join(folder.relative_to(ROOT).parts) for folder in folders)
+    assert PYPROJECT["tool"]["setuptools"]["packages"] == packages
 
 
 # ---- the front door ------------------------------------------------------------------------------

@@ -30,7 +30,11 @@ def photo(pixels: np.ndarray, alt: str) -> Image:
 
 
 def movie(frames: list[np.ndarray], alt: str, milliseconds: int = 150, colours: int = 128) -> Image:
-    """Frames, uint8 (H, W, 3) each, as a GIF that goes round; ValueError above LARGEST bytes."""
+    """Frames, uint8 (H, W, 3) each, as a GIF that goes round; ValueError above LARGEST bytes.
+
+    It is stored under the name of a PNG: GitHub and nbconvert show no output that is called a GIF,
+    and every browser goes by the bytes.
+    """
     images = [Pillow.fromarray(frame) for frame in frames]
     palette = Pillow.fromarray(np.concatenate(frames[::6])).quantize(colours)  # one: no flicker
     images = [image.quantize(palette=palette, dither=0) for image in images]
@@ -39,4 +43,4 @@ def movie(frames: list[np.ndarray], alt: str, milliseconds: int = 150, colours: 
                    duration=milliseconds)  # fmt: skip
     if gif.tell() > LARGEST:
         raise ValueError(f"{gif.tell()} bytes: smaller frames, fewer frames or fewer colours")
-    return Image(gif.getvalue(), format="gif", alt=alt)
+    return Image(gif.getvalue(), format="png", alt=alt)
