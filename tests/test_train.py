@@ -160,8 +160,6 @@ def test_a_clip_is_segmented_as_a_video_is(clip, memory, changes):
         labels = (ids[0] * torch.arange(1, 4)[:, None, None]).sum(dim=0).byte().numpy()
         segmenter.start(pictures[0], labels)
         for t in (1, 2):
-            if changes.get("previous_mask"):  # in training its place is known, see place.py
-                segmenter.previous = ids[t][there]
             segmenter.step(pictures[t])
             soft = joint[t - 1].softmax(dim=0)
             kept = torch.cat([soft[:1], soft[1:][there]])
