@@ -50,8 +50,7 @@ class Stage:
     cutout: tuple[float, float] = (0.02, 0.4)  # share of the crop that one covers, at scale 1
     bystanders: float = 0.0  # share of the other objects in them that have no mask
     stills: tuple[float, float] = (1.0, 1.0)  # share of synthetic clips, at the start and the end
-    shake: float = 0.0  # of the previous mask, see place.py: shift as a share of the crop, at most
-    ghosts: float = 0.0  # share of the previous masks with a false piece, or without a true one
+    shake: float = 0.0  # of the previous mask: shift as a share of the crop, and scaling
     blank: float = 0.0  # share of the previous masks that are not shown
     jitter: float = 0.0  # brightness and contrast, drawn once per frame
     tint: float = 0.0  # hue (in half turns) and saturation, drawn once per clip
@@ -148,9 +147,8 @@ MINI = Config(
             smallest=0.003,
             zoom=4.0,  # what comes closer looks another way than in the first frame
             calm=0.1,  # most things hardly move from one frame to the next
-            shake=0.3,  # a previous mask must say where to look, not what to answer
-            ghosts=0.3,
-            blank=0.1,
+            shake=0.1,  # a previous mask must say where to look, not what to answer
+            blank=0.2,
             tint=0.3,  # few videos: the colour of a thing says little about the next video
             folders_alike=True,  # 30 real videos, hundreds of embedded ones
         ),

@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 
 import cv2
 import torch
+import torch.nn.functional as F
 import tyro
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
@@ -39,7 +40,6 @@ from gcvos_mini.losses import batch_J, clip_loss, in_first_frame
 from gcvos_mini.matching_start import start_heads
 from gcvos_mini.memory import make_memory, name_of
 from gcvos_mini.network import Network, Query, fill, load_backbone, read_weights
-from gcvos_mini.place import as_before
 
 WARM_UP = 50  # steps over which the learning rate rises
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # accelerate's words
@@ -86,23 +86,17 @@ class ClipSegmenter(nn.Module):
     """The network run over a short clip; a module of its own, so that accelerate can wrap it."""
 
     def __init__(
-        self,
-        network: Network,
-        soft_masks: bool = True,
-        shake: float = 0.0,
-        ghosts: float = 0.0,
-        blank: float = 0.0,
+        self, network: Network, soft_masks: bool = True, shake: float = 0.0, blank: float = 0.0
     ):
         super().__init__()
         self.network, self.soft_masks = network, soft_masks
-        self.spoiled = {"shake": shake, "ghosts": ghosts, "blank": blank}
+        self.shake, self.blank = shake, blank
 
     def forward(self, frames: Tensor, masks: Tensor) -> Tensor:
         """frames (B, T, 3, S, S), masks (B, T, O, S, S) -> logits (B, T - 1, O + 1, S, S).
 
-        The logits are of frames 2 to T; class 0 is the background, class o + 1 object o. An object
-        whose first mask is empty is not there. Later masks are looked at only where the network
-        sees a previous mask: place.py makes it of the true one.
+        The logits are of frames 2 to T; class 0 is the background, class o + 1 object o. Only
+        masks[:, 0] is looked at: an object whose first mask is empty is not there.
         """
         clip, number = in_first_frame(masks).nonzero(as_tuple=True)  # (N,) of all N objects
         memory = make_memory(self.network.config.memory, self.network.config)
@@ -113,9 +107,8 @@ class ClipSegmenter(nn.Module):
             with torch.autocast(frames.device.type, enabled=False):  # any memory, in float32
                 memory.write(*written)
                 context = memory.read(query.key)
-            previous = None
-            if self.network.config.previous_mask:
-                previous = as_before(masks[clip, t, number][:, None], **self.spoiled)
+            sees = self.network.config.previous_mask
+            previous = shaken(mask, self.shake, self.blank) if sees else None
             each = self.network.decode(context, query, previous)  # (N, S, S)
             logits.append(let_compete(each, clip, number, masks[:, 0]))
             mask = logits[-1].softmax(dim=1)[clip, number + 1][:, None]  # soft, not thresholded
@@ -140,6 +133,21 @@ def let_compete(odds: Tensor, clip: Tensor, number: Tensor, first_masks: Tensor)
     joint = odds.new_full((batch, objects + 1, *odds.shape[1:]), ABSENT)
     joint[:, 0] = 0  # the background's
     return joint.index_put((clip, number + 1), odds)
+
+
+def shaken(masks: Tensor, shake: float, blank: float) -> Tensor:
+    """Previous masks (N, 1, S, S) as training shows them to the decoder: moved, scaled, or blank.
+
+    A true mask that hardly moves would teach to copy it; in use it is neither true nor still.
+    """
+    count, like = len(masks), {"device": masks.device, "dtype": masks.dtype}
+    move = shake * (2 * torch.rand(count, 3, **like) - 1)  # the grid spans two crop widths
+    matrix = torch.zeros(count, 2, 3, **like)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 + move[:, 0]
+    matrix[:, :, 2] = 2 * move[:, 1:]
+    grid = F.affine_grid(matrix, list(masks.shape), align_corners=False)
+    shown = torch.rand(count, 1, 1, 1, **like) >= blank
+    return shown * F.grid_sample(masks, grid, align_corners=False)
 
 
 def make_optimizer(
@@ -192,9 +200,7 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
         ahead, stage.batch, num_workers=run.workers, persistent_workers=run.workers > 0
     )
     model, optimizer, loader = accelerator.prepare(
-        ClipSegmenter(network, stage.soft_masks, stage.shake, stage.ghosts, stage.blank),
-        optimizer,
-        loader,
+        ClipSegmenter(network, stage.soft_masks, stage.shake, stage.blank), optimizer, loader
     )
     model.train()
     logbook = None

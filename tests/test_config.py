@@ -82,7 +82,7 @@ def test_mini_differs_from_paper_only_where_intended():
     assert changed(PAPER.stages["stills"], MINI.stages["stills"]) == both | {"region"}
     assert changed(PAPER.stages["videos"], MINI.stages["videos"]) == both | {
         "stills", "interval", "two_frames", "folders_alike", "tint", "scale", "bystanders",
-        "cutouts", "cutout", "smallest", "zoom", "calm", "shake", "ghosts", "blank",
+        "cutouts", "cutout", "smallest", "zoom", "calm", "shake", "blank",
     }  # fmt: skip
 
 
