@@ -1,4 +1,4 @@
-# make run · test · lab · notebooks · outputs · gallery · site · ledger · paper   (needs Python 3.11 or newer, and make)
+# make run · test · lab · notebooks · outputs · gallery · site · browser · ledger · paper   (needs Python 3.11 or newer, and make)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY = .venv/bin/python
 SHELL = /bin/bash
@@ -11,7 +11,7 @@ PYTEST = $(PY) -m pytest --outcomes runs/outcomes.json
 NBVAL = GCVOS_TIER=smoke $(PYTEST) --nbval-lax
 LEDGER = $(PY) tests/ledger.py
 
-.PHONY: run test lab notebooks outputs gallery site ledger paper clean
+.PHONY: run test lab notebooks outputs gallery site browser ledger paper clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
@@ -60,6 +60,10 @@ site: gallery  # the course as pages; REPOSITORY=https://github.com/OWNER/NAME a
 	$(PY) docs/site/assemble.py runs/site-source --gallery runs/gallery.html
 	$(PY) -m sphinx -W --keep-going -q -d runs/site-pickles runs/site-source runs/site
 	@echo "Open runs/site/index.html"
+
+browser: .venv/ready  # the network in any browser: runs/browser/site, runs/browser/gcvos.html
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	$(PY) browser/build.py --out runs/browser
 
 test: .venv/ready
 	rm -f runs/outcomes.json

@@ -22,7 +22,6 @@ nb_execution_mode = "off"  # what is stored is shown
 nb_merge_streams = True
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
-nb_mime_priority_overrides = [("*", "image/gif", 15)]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 4  # as GitHub calls them
 mathjax_file = "es5/tex-mml-chtml.js"
