@@ -5,7 +5,7 @@
 Every variant differs from `gc` in what its row of VARIANTS says and in nothing else: the same fresh
 weights, clips, order and number of steps, for each seed. It is then scored on the split `val` with
 the DAVIS protocol. What is done is not done again; two processes with other --variants or --seeds
-may fill one folder. Notebook 06 shows the result.
+may fill one folder. Notebook 09 shows the result.
 """
 
 import csv
