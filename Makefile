@@ -16,7 +16,7 @@ LEDGER = $(PY) tests/ledger.py
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[course,test,site]'
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[course,test,site,browser]'
 	touch $@
 
 run: .venv/ready
@@ -56,13 +56,14 @@ outputs: .venv/ready  # what the repository stores and people see: run before a 
 gallery: .venv/ready  # one page for people without Python: clicks are dot products in its script
 	$(PY) -m gcvos_mini.show.gallery --out runs/gallery.html
 
-site: gallery  # the course as pages; REPOSITORY=https://github.com/OWNER/NAME adds buttons and links
-	$(PY) docs/site/assemble.py runs/site-source --gallery runs/gallery.html
+site: gallery  # the course as pages, with the page of `make browser` if that was made before;
+               # REPOSITORY=https://github.com/OWNER/NAME adds buttons and links
+	$(PY) docs/site/assemble.py runs/site-source --gallery runs/gallery.html \
+	    --browser runs/browser/site
 	$(PY) -m sphinx -W --keep-going -q -d runs/site-pickles runs/site-source runs/site
 	@echo "Open runs/site/index.html"
 
 browser: .venv/ready  # the network in any browser: runs/browser/site, runs/browser/gcvos.html
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
 	$(PY) browser/build.py --out runs/browser
 
 test: .venv/ready

@@ -37,7 +37,8 @@ class Variant:
     stage: dict = field(default_factory=dict)
 
 
-BASE = replace(MINI, first_share=0.0, height=144)  # eq. 2; the lines its training crops stand for
+# All that it knows is its memory; the lines are those that its training crops stand for.
+BASE = replace(MINI, previous_mask=False, height=144)
 VARIANTS = {
     "gc": Variant("global context, eqs. 1 to 3, mean over the positions"),
     "stm": Variant("space-time memory, with its softmax", memory="stm"),

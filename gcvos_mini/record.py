@@ -35,6 +35,7 @@ class Record:
     queries: np.ndarray  # float32 (T, C_key, h, w); zero at frame 0
     normalization: str  # of the context, "none" or "mean"
     first_share: float
+    soft_masks: np.ndarray | None = None  # float32 (T, O, H', W') at working size, for a Ghost
 
     def shares(self, t: int) -> np.ndarray:
         """How much each of the t past frames counts in what frame t reads, (t,); the sum is 1.
@@ -86,16 +87,17 @@ def watch(
     if config.normalization not in ("none", "mean"):
         raise ValueError(f"normalization {config.normalization!r}: weights are q . k without it")
     segmenter = VideoSegmenter(model, "gc", height=height)
-    masks, keys, values, queries = [], [], [], []
+    masks, keys, values, queries, soft_masks = [], [], [], [], []
     for _, mask in follow(segmenter, progress(frames), first_mask):
         asked = segmenter.query if masks else torch.zeros_like(segmenter.key[0])  # (C_key, h, w)
         masks.append(mask)
         queries.append(asked.cpu().numpy())
         keys.append(segmenter.key.cpu().numpy())
         values.append(segmenter.value.cpu().numpy())
+        soft_masks.append(segmenter.previous.cpu().numpy())
     return Record(
         np.stack(frames), np.stack(masks), segmenter.ids, np.stack(keys), np.stack(values),
-        np.stack(queries), config.normalization, config.first_share,
+        np.stack(queries), config.normalization, config.first_share, np.stack(soft_masks),
     )  # fmt: skip
 
 
@@ -112,7 +114,8 @@ class Ghost:
     EDITS: "inside out" swaps object and background in its mask, "values shuffled" moves its value
     vectors to random positions, so that they no longer stand beside their keys, and "written twice,
     taken out once" must leave things as they were. A first frame that is taken out leaves its
-    `first_share` to the next one.
+    `first_share` to the next one. Only the memory is edited: a network with Config.previous_mask is
+    shown the mask of the frame before as it was.
     """
 
     def __init__(self, model: Network, record: Record, height: int | None = None):
@@ -167,4 +170,6 @@ class Ghost:
     def look(self, t: int, edits: dict[int, str] | tuple[()] = ()) -> np.ndarray:
         """The mask of frame t, uint8 (H, W), under {past frame: edit}; raises as `memory` does."""
         self.segmenter.memory = self.memory(t, dict(edits))
+        before = torch.from_numpy(self.record.soft_masks[t - 1])
+        self.segmenter.previous = before.to(self.segmenter.device)
         return self.segmenter.find(self.record.frames[t])

@@ -30,7 +30,7 @@ def test_variants_name_settings_that_exist():
         stage = dataclasses.replace(config.stages["embedded"], **variant.stage)
         seen.add((variant.memory, config.normalization, config.first_share, str(stage)))
     assert len(seen) == len(compare.VARIANTS)
-    assert compare.BASE.first_share == 0 and compare.BASE.normalization == "mean"
+    assert compare.BASE.first_share == 0 and not compare.BASE.previous_mask
 
 
 def test_every_variant_trains_to_other_weights(run, tmp_path):

@@ -73,23 +73,24 @@ def test_paper_uses_a_spline_in_the_stills_stage():
 def test_mini_differs_from_paper_only_where_intended():
     assert changed(PAPER, MINI) == {
         "name", "backbone", "key_dim", "value_dim", "local_dim", "decoder_dim", "normalization",
-        "stages", "height", "first_share",
+        "stages", "height", "previous_mask",
     }  # fmt: skip
     both = {
         "epochs", "clips_per_epoch", "batch", "crop", "learning_rate", "backbone_learning_rate",
         "final_rate", "paste", "jitter", "hard_pixels", "matching_start", "objects",
+        "shake", "blank",
     }  # fmt: skip
     assert changed(PAPER.stages["stills"], MINI.stages["stills"]) == both | {"region"}
     assert changed(PAPER.stages["videos"], MINI.stages["videos"]) == both | {
         "stills", "interval", "two_frames", "folders_alike", "tint", "scale", "bystanders",
-        "cutouts", "cutout", "smallest", "zoom", "calm", "shake", "blank",
+        "cutouts", "cutout", "smallest", "zoom", "calm",
     }  # fmt: skip
 
 
 def test_smoke_is_mini_made_tiny():
     assert changed(MINI, SMOKE) == {
         "name", "key_dim", "value_dim", "local_dim", "decoder_dim", "stages", "height",
-        "first_share",
+        "previous_mask",
     }  # fmt: skip
     assert count(SMOKE) < count(MINI)
     for stage in SMOKE.stages.values():

@@ -69,7 +69,7 @@ def test_shapes_and_strides(config, size):
         frame, mask = torch.empty(2, 3, h, w), torch.empty(2, 1, h, w)
         key, value = net.encode_memory(frame, mask)
         query = net.encode_query(frame)
-        odds = net.decode(value, query)
+        odds = net.decode(value, query, mask)
     assert key.shape == query.key.shape == (2, config.key_dim, h // 16, w // 16)
     assert value.shape == (2, config.value_dim, h // 16, w // 16)
     assert query.local.shape == (2, config.local_dim, h // 16, w // 16)

@@ -18,6 +18,7 @@ CONFIGS = {
     "mean": SMOKE,  # eq. 2, each context divided by its positions
     "first-share": replace(SMOKE, first_share=0.7),
     "none": replace(SMOKE, normalization="none"),
+    "previous mask": replace(SMOKE, previous_mask=True),
 }
 
 

@@ -171,6 +171,11 @@ def test_below_the_threshold_the_frame_shows(frame, mask):
     drawn = render.render_channel(frame, channel, 0 * mask, 1.0, limits=(-1, 1), threshold=0.5)
     kept = (drawn == frame).all(axis=(0, 2))
     assert kept[11:29].all() and not kept[:9].any() and not kept[31:].any()
+    # the map is over a grey frame: at half opacity a red pixel's own red does not show
+    red, blank = np.zeros_like(frame), np.zeros((12, 20))
+    red[..., 0] = 200
+    half = render.render_channel(red, blank, 0 * mask, 0.5, limits=(-1, 1))
+    assert (half.max(axis=2) - half.min(axis=2)).max() <= 1
     # the threshold is a share of the limits, not of the map's own range
     assert (render.render_channel(frame, channel, 0 * mask, 1.0, (-4, 4), 0.5) == frame).all()
 
@@ -197,6 +202,14 @@ def test_bars_go_up_and_down_from_zero():
     assert red[:, 14:24].any() and not red[:12].any() and not blue[13:].any()
     assert 3 <= blue[:, 24:].sum(axis=0).max() <= 4
     assert (labs.bars([0.0], (38, 24)) != 255).any(axis=2).sum() == 30  # the line alone
+
+
+def test_bars_say_the_highest_and_the_lowest_value_where_letters_fit():
+    one, ten, only = (labs.bars(values, (200, 80)) for values in ([1, -1], [10, -1], [1, 1]))
+    dark = [(image[:, :40].max(axis=2) < 80) for image in (one, ten, only)]  # ink, not a bar
+    assert dark[0][:24].any() and dark[0][-24:].any()
+    assert dark[1][:24].sum() > dark[0][:24].sum()  # one more digit
+    assert dark[2][:24].any() and not dark[2][-24:].any()
 
 
 def test_key_sheet_has_a_row_for_the_frames_and_one_per_channel(frame):
@@ -282,17 +295,18 @@ def history(frame, mask):
 def test_render_swap_shows_both_masks_what_differs_and_three_charts(history, frame, mask):
     image = labs.render_swap(history, length=9, panel=80)  # frames are 24x40: twice as large
     tall = 150 + 4 + 20
-    assert image.shape == (2 * tall + 4, 3 * 84 + 4, 3)
-    cells = [image[4:52, 4 + 84 * i : 84 + 84 * i] for i in range(3)]
+    assert image.shape == (3 * tall + 4, 2 * 84 + 4, 3)
+    corners = [(4 + tall * row, 4 + 84 * column) for row in range(3) for column in range(2)]
+    cells = [image[top : top + 48, left : left + 80] for top, left in corners[:3]]
     masks = history[-1].masks
     for cell, name in zip(cells, masks):
         assert (cell[::2, ::2] == render.overlay(frame, masks[name])).all()
     assert (cells[2][::2, ::2] == labs.differing(frame, list(masks.values()))).all()
-    lower = image[4 + tall : 154 + tall]
-    for left, unit in [(4, 1000), (88, 1000), (172, 1 / 1024)]:  # ms, ms, KiB
+    for (top, left), unit in zip(corners[3:], [1000, 1000, 1 / 1024]):  # ms, ms, KiB
         stm = [1, 2, 3] if unit < 1 else [1, 1.5, 2]  # times are medians of up to five
         series = {"gc": [unit] * 3, "stm": [unit * value for value in stm]}
-        assert (lower[:, left : left + 80] == labs.curves(series, (80, 150), 8)).all()
+        chart = image[top : top + 150, left : left + 80]
+        assert (chart == labs.curves(series, (80, 150), 8)).all()
 
 
 @pytest.mark.parametrize("dims", [(64, 256), (128, 512), (8, 8)])
@@ -330,7 +344,7 @@ def test_render_equivalence_redraws_with_the_setting_and_the_time():
     settings = Setting(), Setting(frames=9), Setting(dtype="bfloat16")
     pictures = [labs.render_equivalence(s, equivalence(s)) for s in settings]
     pictures.append(labs.render_equivalence(Setting(), equivalence(Setting()), (0.001, 0.002)))
-    assert all(p.shape == (340, 960, 3) and p.dtype == np.uint8 for p in pictures)
+    assert all(p.shape == (860, 720, 3) and p.dtype == np.uint8 for p in pictures)
     assert len({p.tobytes() for p in pictures}) == 4
     timed = np.argwhere((pictures[0] != pictures[3]).any(-1))
-    assert timed[:, 0].min() > 250 and timed[:, 1].min() > 500  # the last of the bars, no other
+    assert timed[:, 0].min() > 750  # the last of the bars, no other

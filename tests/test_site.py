@@ -12,7 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
 NOTEBOOKS = sorted(path.stem for path in ROOT.glob("notebooks/*.ipynb"))
-PAGES = ["docs/claims", "docs/real-data", "gallery", "gcvos_mini/weights/README", "CONTRIBUTING"]
+PAGES = [
+    "docs/claims",
+    "docs/real-data",
+    "gallery",
+    "browser",
+    "gcvos_mini/weights/README",
+    "CONTRIBUTING",
+]
 ADDRESS = "https://github.com/someone/gcvos-mini"
 
 
@@ -20,10 +27,14 @@ def without_address():
     return {name: value for name, value in os.environ.items() if name != "REPOSITORY"}
 
 
-def assemble(out, environment):
+def assemble(out, environment, with_browser=True):
     gallery = out.parent / "gallery.html"
     gallery.write_text("<title>a gallery</title>")
+    browser = out.parent / "browser"
+    browser.mkdir(exist_ok=True)
+    (browser / "index.html").write_text("<title>the page</title>")
     command = [sys.executable, SITE / "assemble.py", out, "--gallery", gallery]
+    command += ["--browser", browser] if with_browser else []
     subprocess.run(command, env=environment, check=True)
 
 
@@ -50,7 +61,15 @@ def test_every_notebook_and_page_is_built_and_in_the_contents(site):
     for page in [*(f"notebooks/{name}" for name in NOTEBOOKS), *PAGES]:
         assert (site[1] / f"{page}.html").is_file()
         assert re.search(rf'<a class="reference internal" href="{page}\.html">', front), page
-    assert (site[1] / "gallery-app.html").is_file()
+    for app, page in {"gallery-app.html": "gallery", "browser/index.html": "browser"}.items():
+        assert (site[1] / app).is_file()
+        assert f'"{app}"' in (site[1] / f"{page}.html").read_text()
+
+
+def test_without_the_page_of_make_browser_nothing_leads_to_it(tmp_path):
+    assemble(tmp_path / "source", without_address(), with_browser=False)
+    assert not (tmp_path / "source" / "browser.md").exists()
+    assert "browser.md" not in (tmp_path / "source" / "index.md").read_text()
 
 
 def test_solutions_are_folds_and_stored_pictures_are_shown(site):
@@ -96,6 +115,6 @@ def test_one_setting_switches_the_buttons_on(monkeypatch, tmp_path):
 
 def test_the_workflow_builds_what_make_builds_with_pinned_actions():
     workflow = (ROOT / ".github" / "workflows" / "site.yml").read_text()
-    assert "- run: make site" in workflow and "path: runs/site" in workflow
+    assert "- run: make browser site" in workflow and "path: runs/site" in workflow
     actions = re.findall(r"uses: (\S+)", workflow)
     assert actions and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in actions)

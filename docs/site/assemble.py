@@ -1,6 +1,7 @@
 """Puts together what Sphinx builds the site from, in the layout of the repository.
 
-    python docs/site/assemble.py runs/site-source [--gallery runs/gallery.html]
+    python docs/site/assemble.py runs/site-source [--gallery runs/gallery.html] \
+        [--browser runs/browser/site]
 
 Pages and notebooks are copied as they are, and README.md becomes the front page. Only links to
 files that are no pages change: they lead to the repository where REPOSITORY names one (see
@@ -21,6 +22,7 @@ REFERENCE = {"The claim ledger": "docs/claims.md", "Real data, a GPU": "docs/rea
              "The gallery": "gallery.md", "Model card": "gcvos_mini/weights/README.md",
              "Carrying on": "CONTRIBUTING.md"}  # fmt: skip
 PAGES = [path for path in REFERENCE.values() if path != "gallery.md"]
+BROWSER = {"Your own video, here": "browser.md"}
 TREES = """
 ```{{toctree}}
 :hidden:
@@ -71,13 +73,19 @@ def copy(page, out, name=None):
         target.write_text(rewritten(text, page))
 
 
-def assemble(out, gallery=None):
-    """Write the whole source to the folder `out`, which is made anew."""
+def assemble(out, gallery=None, browser=None):
+    """Write the whole source to the folder `out`, which is made anew.
+
+    gallery, browser: what `make gallery` and `make browser` wrote; the latter takes a download that
+    not every machine can make, so the site has its page only where it is there.
+    """
     shutil.rmtree(out, ignore_errors=True)
     for page in [*PAGES, *NOTEBOOKS]:
         copy(page, out)
     copy("README.md", out, "index.md")
-    reference = "\n".join(f"{title} <{path}>" for title, path in REFERENCE.items())
+    has_browser = browser is not None and browser.is_dir()
+    pages = REFERENCE | (BROWSER if has_browser else {})
+    reference = "\n".join(f"{title} <{path}>" for title, path in pages.items())
     trees = TREES.format(notebooks="\n".join(NOTEBOOKS), reference=reference)
     with open(out / "index.md", "a") as index:
         index.write(trees)
@@ -91,11 +99,15 @@ def assemble(out, gallery=None):
     (out / "extra").mkdir()
     if gallery:
         shutil.copy(gallery, out / "extra" / "gallery-app.html")
+    if has_browser:
+        shutil.copy(HERE / "browser.md", out / "browser.md")
+        shutil.copytree(browser, out / "extra" / "browser")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--gallery", type=Path, help="the page that `make gallery` writes")
+    parser.add_argument("--browser", type=Path, help="the folder that `make browser` writes")
     arguments = parser.parse_args()
-    assemble(arguments.out, arguments.gallery)
+    assemble(arguments.out, arguments.gallery, arguments.browser)

@@ -14,12 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 from gcvos_mini import complexity
 from gcvos_mini.show.render import (
     INK,
-    blend,
     contact_sheet,
-    key_map,
+    grey,
     letters_for,
     mark_cell,
-    outline,
     overlay,
     render_channel,
     spread,
@@ -30,7 +28,11 @@ _AXIS = (150, 150, 150)
 
 
 def bars(values, size, colour="#2166ac", negative="#b2182b"):
-    """Values as bars from zero, up or down, in an image of `size` (width, height)."""
+    """Values as bars from zero, up or down, in an image of `size` (width, height).
+
+    Where there is room for letters, the numbers at its left edge are the highest and the lowest
+    value; the line is at zero.
+    """
     width, height = size
     image = np.full((height, width, 3), 255, np.uint8)
     highest, lowest = max(0, np.max(values)), min(0, np.min(values))
@@ -41,23 +43,32 @@ def bars(values, size, colour="#2166ac", negative="#b2182b"):
         end = round(zero - (height - 8) * float(value) / ((highest - lowest) or 1))
         rgb = tuple(bytes.fromhex((colour if value > 0 else negative)[1:]))
         cv2.rectangle(image, (int(left), zero), (int(right) - 1 - gap, end), rgb, -1)
-    return cv2.line(image, (4, zero), (width - 5, zero), _AXIS, 1)
+    cv2.line(image, (4, zero), (width - 5, zero), _AXIS, 1)
+    if height < 48:
+        return image
+    drawing, font = Image.fromarray(image), ImageFont.load_default(size=letters_for(2 * width))
+    draw, around = ImageDraw.Draw(drawing), {"stroke_width": 3, "stroke_fill": "white"}
+    draw.text((6, 3), _number(highest), fill=INK, font=font, anchor="la", **around)
+    if lowest < 0:
+        draw.text((6, height - 3), _number(lowest), fill=INK, font=font, anchor="ld", **around)
+    return np.asarray(drawing)
 
 
 def _number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def curves(series, size, length):
+def curves(series, size, length, letters=13):
     """Lines over frame numbers, from zero up, as an image of `size` (width, height).
 
-    series: name -> values at frames 1, 2, ...; length: the frame at the right edge. Each name
-    stands in its line's colour with its last value. A rare spike is cut off at the upper edge, so
-    that it does not flatten the rest. Drawn by hand, since a Matplotlib figure takes longer than
-    the network takes for the frame it shows.
+    series: name -> values at frames 1, 2, ...; length: the frame at the right edge; letters: their
+    size in pixels. Each name stands in its line's colour with its last value. A rare spike is cut
+    off at the upper edge, so that it does not flatten the rest. Drawn by hand, since a Matplotlib
+    figure takes longer than the network takes for the frame it shows.
     """
     width, height = size
-    left, right, top, bottom = 8, width - 8, 8 + 16 * len(series), height - 20
+    row = letters + 3
+    left, right, top, bottom = 8, width - 8, 8 + row * len(series), height - letters - 7
     pooled = np.concatenate([np.asarray(values, float) for values in series.values()])
     highest = min(pooled.max(), 1.5 * np.quantile(pooled, 0.9)) or 1
     image = np.full((height, width, 3), 255, np.uint8)
@@ -68,10 +79,10 @@ def curves(series, size, length):
         y = bottom - np.minimum(values, highest) * ((bottom - top) / highest)
         points = np.stack([x, y], 1) * 16  # sixteenths of a pixel
         cv2.polylines(image, [points.round().astype(np.int32)], False, colour, 2, cv2.LINE_AA, 4)
-    drawing, font = Image.fromarray(image), ImageFont.load_default(size=13)
+    drawing, font = Image.fromarray(image), ImageFont.load_default(size=letters)
     draw = ImageDraw.Draw(drawing)
-    for row, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=False)):
-        draw.text((left, 2 + 16 * row), f"{name}: {_number(values[-1])}", fill=colour, font=font)
+    for i, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=False)):
+        draw.text((left, 2 + row * i), f"{name}: {_number(values[-1])}", fill=colour, font=font)
     draw.text((left, bottom + 2), "0", fill=INK, font=font)
     draw.text((right, top - 1), _number(highest), fill=INK, font=font, anchor="rd")
     draw.text((right, bottom + 2), f"frame {length}", fill=INK, font=font, anchor="ra")
@@ -80,8 +91,7 @@ def curves(series, size, length):
 
 def differing(frame, masks):
     """The frame, grey and faint, with a red pixel wherever the masks do not all agree."""
-    grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    drawn = cv2.addWeighted(grey, 0.4, np.full_like(grey, 255), 0.6, 0)
+    drawn = cv2.addWeighted(grey(frame), 0.4, np.full_like(frame, 255), 0.6, 0)
     drawn[np.any([mask != masks[0] for mask in masks[1:]], axis=0)] = (220, 0, 0)
     return drawn
 
@@ -93,7 +103,8 @@ def render_read(record, t, cell, index=0, count=4):
     amounts to on `count` past frames, red where a position's value is added, blue where subtracted,
     each times how much its frame counts.
     Second row: the cell's weights on the context vectors, and STM's softmax over the same
-    positions. Below, how much of each read's weight, signs left out, falls on each past frame.
+    positions, which only adds. Below, how much of each read's weight, signs left out, falls on
+    each past frame.
     """
     size, map_size = record.frames.shape[2:0:-1], record.queries.shape[:1:-1]  # (W, H), (w, h)
     implied = record.implied_weights(t, *cell, index)  # (t, h, w)
@@ -111,16 +122,17 @@ def render_read(record, t, cell, index=0, count=4):
     images.append(bars(weights, size))
     labels.append(f"on {len(weights)} context vectors")
     for i in at:
-        colours = key_map(softmax[i], size, limits=(0, highest))
-        images.append(outline(blend(record.frames[i], colours, 0.65), record.masks[i]))
+        asked = record.frames[i], softmax[i], record.masks[i]
+        images.append(render_channel(*asked, 0.65, (0, highest)))
         labels.append(f"STM, on frame {i}")
-    sheet = contact_sheet(images, 1 + len(at), labels)
+    letters = max(13, size[0] // 16)  # the picture is often shown made small
+    sheet = contact_sheet(images, 1 + len(at), labels, letters=letters)
     line_size = sheet.shape[1] // 2 - 8, 60
     lines = []
     for weights in (np.abs(implied), softmax):
         lines.append(bars(weights.sum(axis=(1, 2)) / weights.sum(), line_size))
     names = [f"{name}: share of frames 0 to {t - 1}" for name in ("GC", "STM")]
-    below = contact_sheet(lines, 2, names, letters=letters_for(size[0]))
+    below = contact_sheet(lines, 2, names, letters=letters)
     width = max(sheet.shape[1], below.shape[1])
     return np.vstack([
         np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
@@ -144,7 +156,7 @@ def render_ghost(record, t, found, edits, J=None, count=3):
     return contact_sheet(images, 3, labels)
 
 
-def render_swap(history, length, panel=256):
+def render_swap(history, length, panel=400):
     """The live swap: masks under each memory, where they differ, seconds and bytes so far.
 
     history: what equality.live_swap has yielded, at least one; length: frames in the video;
@@ -158,8 +170,9 @@ def render_swap(history, length, panel=256):
     images = [image.repeat(zoom, axis=0).repeat(zoom, axis=1) for image in images]
     apart = sum(mask.size * (1 - now.equal[name]) for name, mask in now.masks.items())
     labels = [f"{name}, frame {now.index}" for name in now.masks]
-    labels.append(f"pixels that differ: {apart:.0f} of {now.frame[..., 0].size:,}")
+    labels.append(f"differ: {apart:.0f} of {now.frame[..., 0].size:,} pixels")
     size = images[0].shape[1], max(images[0].shape[0], 150)
+    letters = max(13, size[0] // 18)  # the picture is often shown made small
     for label, field, unit, width in [
         ("whole step, ms", "step_seconds", 1e-3, 5),
         ("write and read, ms", "memory_seconds", 1e-3, 5),
@@ -170,21 +183,21 @@ def render_swap(history, length, panel=256):
             values = np.array([getattr(swapped, field)[name] for swapped in history]) / unit
             ends = range(1, len(values) + 1)
             series[name] = [np.median(values[max(0, end - width) : end]) for end in ends]
-        images.append(curves(series, size, length - 1))
+        images.append(curves(series, size, length - 1, letters))
         labels.append(label)
-    return contact_sheet(images, 3, labels)
+    return contact_sheet(images, 2, labels, letters=letters)
 
 
 def render_equivalence(setting, result, seconds=None):
-    """The equivalence lab as one picture, uint8 (340, 960, 3).
+    """The equivalence lab as one picture, uint8 (860, 720, 3).
 
     setting, result: of equality.equivalence; seconds: of equality.time_bracketings, if measured.
-    Left, where each bracketing takes fewer operations, with the break-even lines and a dot at the
-    setting. Right, errors, operations, bytes and seconds of both.
+    Above, where each bracketing takes fewer operations, with the break-even lines and a dot at the
+    setting. Below, errors, operations, bytes and seconds of both.
     """
-    figure = Figure(figsize=(9.6, 3.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7.2, 8.6), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    plane, bars = figure.subfigures(1, 2, width_ratios=[1.15, 1])
+    plane, bars = figure.subfigures(2, 1, height_ratios=[1.2, 1])
     _draw_break_even(plane, setting)
     both = [
         (f"relative error in {setting.dtype}; of one against the other {result.difference:.0e}",
@@ -201,9 +214,9 @@ def render_equivalence(setting, result, seconds=None):
     for axes, (title, values, written) in zip(bars.subplots(4, 1), both, strict=True):
         axes.barh([1, 0], values, color=["#92c5de", "#f4a582"])
         for y, name, value in zip((1, 0), ("q (k\u1d40v)", "(q k\u1d40) v"), values, strict=True):
-            axes.text(0, y, f" {name}  " + written(value), va="center", fontsize=9)
+            axes.text(0, y, f" {name}  " + written(value), va="center", fontsize=13)
         axes.set(xlim=(0, max(values) * 1.02 or 1), xticks=[], yticks=[])
-        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_title(title, fontsize=13, loc="left")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -234,8 +247,9 @@ def _draw_break_even(figure, setting):
     axes.set_xticks([1, 10, 100, 1000], [1, 10, 100, 1000])
     axes.set_yticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
     axes.minorticks_off()
-    axes.set_title(f"$C_{{key}}$ {dims[0]}, $C_{{value}}$ {dims[1]}", fontsize=10)
-    axes.legend(fontsize=7.5, loc="lower left", framealpha=0.9)
+    axes.xaxis.label.set_size(13), axes.yaxis.label.set_size(13), axes.tick_params(labelsize=13)
+    axes.set_title(f"$C_{{key}}$ {dims[0]}, $C_{{value}}$ {dims[1]}", fontsize=14)
+    axes.legend(fontsize=12, loc="lower left", framealpha=0.9)
     bar = figure.colorbar(shades, ax=axes, ticks=[-2, -1, 0, 1, 2])
-    bar.ax.set_yticklabels(["1/100", "1/10", "equal", "10", "100"], fontsize=8)
-    bar.set_label("operations, (q k\u1d40) v / q (k\u1d40v)", fontsize=8)
+    bar.ax.set_yticklabels(["1/100", "1/10", "equal", "10", "100"], fontsize=13)
+    bar.set_label("operations, (q k\u1d40) v / q (k\u1d40v)", fontsize=13)

@@ -36,7 +36,7 @@ def sheet(source, folder, frames, count=6):
     """The run on paper: `count` frames spread over the first `frames`, uint8 (h, w, 3)."""
     at = render.spread(frames, count)
     images = [image for t, image in enumerate(overlays(source, folder, frames)) if t in at]
-    letters = max(13, images[0].shape[1] // 15)  # large: the sheet is often shown made small
+    letters = max(13, images[0].shape[1] // 12)  # large: the sheet is often shown made small
     return render.contact_sheet(images, 3, [f"frame {t}" for t in at], letters=letters)
 
 

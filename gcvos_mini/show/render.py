@@ -64,6 +64,11 @@ def overlay(frame, mask, alpha=0.5):
     return outline(tinted, mask)
 
 
+def grey(image):
+    """The image without its colours, so that those of a map over it are the map's alone."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
 def _enlarge(channel, size):
     """A map float32 (h, w) over an image of `size` (width, height), bilinear."""
     covered = covered_size(size, channel.shape[::-1])
@@ -156,7 +161,7 @@ def strip(frames, masks, count=6, alpha=0.5, pad=4):
 
 
 def render_channel(frame, channel, mask, alpha=0.5, limits=None, threshold=0.0):
-    """The frame under a key channel (h, w), blue below zero, red above, objects outlined.
+    """The frame in grey under a key channel (h, w), blue below zero, red above, objects outlined.
 
     alpha: opacity of the map, 0 to 1; limits as in `key_map`; threshold: where the map's strength
     is below this share of the largest in `limits`, 0 to 1, the frame is left as it is.
@@ -164,7 +169,7 @@ def render_channel(frame, channel, mask, alpha=0.5, limits=None, threshold=0.0):
     size = frame.shape[1::-1]
     channel = np.asarray(channel, np.float32)
     low, high = limits if limits is not None else (channel.min(), channel.max())
-    seen = blend(frame, key_map(channel, size, True, (low, high)), alpha)
+    seen = blend(grey(frame), key_map(channel, size, True, (low, high)), alpha)
     weak = np.abs(_enlarge(channel, size)) < threshold * max(abs(low), abs(high))
     cv2.copyTo(frame, weak.astype(np.uint8), seen)
     return outline(seen, mask)
