@@ -29,7 +29,8 @@ from gcvos_mini.sources import RATE, check_fits, length_and_rate
 # and 0.23 in 41 sequences of DAVIS, which have no cut; two scenes at least 0.36, and 0.29.
 CUT = 0.26
 # An object's probability, averaged over its own mask, lies in 0.5..1 where one object is followed:
-# below 0.5 a pixel goes to the background. So near to 0.5 its pixels are drawn by lot.
+# below 0.5 a pixel goes to the background. So near to 0.5 its pixels are drawn by lot. Of several
+# objects the likeliest wins, with less than 0.5 too: then the mark is high, but so is the doubt.
 UNSURE = 0.6
 
 
