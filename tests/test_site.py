@@ -107,7 +107,7 @@ def test_one_setting_switches_the_buttons_on(monkeypatch, tmp_path):
     monkeypatch.setenv("REPOSITORY", ADDRESS)
     options = runpy.run_path(SITE / "conf.py")["html_theme_options"]
     assert options["repository_url"] == ADDRESS
-    assert {"colab_url", "binderhub_url"} <= options["launch_buttons"].keys()
+    assert "binderhub_url" in options["launch_buttons"]  # Colab has no gcvos_mini
     assemble(tmp_path / "source", dict(os.environ))
     ledger = (tmp_path / "source" / "docs" / "claims.md").read_text()
     assert f"[test_memory]({ADDRESS}/blob/main/tests/test_memory.py)" in ledger

@@ -3,7 +3,7 @@
 import os
 
 # THE one setting. With the address of the repository, as https://github.com/OWNER/NAME, pages get
-# buttons that open them in Colab or Binder, and links to the source. The workflow sets it.
+# a button that opens them in Binder, and links to the source. The workflow sets it.
 REPOSITORY = os.environ.get("REPOSITORY", "")
 # Formulas are set by MathJax, from the network; for a site that works without one, give the folder
 # that `npm pack mathjax@3` unpacks to.
@@ -48,10 +48,8 @@ if REPOSITORY:
         "repository_url": REPOSITORY,
         "repository_branch": "main",
         "use_repository_button": True,
-        "use_source_button": True,
         "use_issues_button": True,
         "launch_buttons": {
-            "colab_url": "https://colab.research.google.com",
             "binderhub_url": "https://mybinder.org",
             "notebook_interface": "jupyterlab",
         },
