@@ -211,10 +211,11 @@ export class VideoSegmenter {
   }
 
   /** The next frame -> its mask. mask: where something of this frame is known; its ids become
-   * objects from here on, or are corrected. */
-  async step(frame, mask = null) {
+   * objects from here on, or are corrected. whole: the mask says it of all objects, also of those
+   * that it does not show. */
+  async step(frame, mask = null, whole = false) {
     let {labels, image, soft} = await this._find(frame), objects = soft;
-    if (mask) [labels, objects] = this._withGiven(mask, labels, objects);
+    if (mask) [labels, objects] = this._withGiven(mask, labels, objects, whole);
     this.last = {image, labels, soft};
     this.previous = objects;
     await this._write(image, objects);
@@ -223,7 +224,7 @@ export class VideoSegmenter {
 
   /** The mask of the newest frame by hand: as if `step` had been given it. What was written of
    * that frame is taken out again, which a mean of frames can do exactly. */
-  async correct(mask) {
+  async correct(mask, whole = false) {
     if (this.frames < 2)
       throw new RangeError("the first frame has the mask it was given: start again with another");
     let {image, labels, soft} = this.last, objects;
@@ -235,7 +236,7 @@ export class VideoSegmenter {
     this.frames -= 1;
     if (soft.length < this.ids.length)
       soft = [...soft, ...this._objects(labels).slice(soft.length).map(x => this._resize(x))];
-    [labels, objects] = this._withGiven(mask, labels, soft);
+    [labels, objects] = this._withGiven(mask, labels, soft, whole);
     this.last = {image, labels, soft: objects};
     this.previous = objects;
     await this._write(image, objects);
@@ -248,10 +249,10 @@ export class VideoSegmenter {
   }
 
   /** The ids found and the soft masks, with what a mask says. */
-  _withGiven(mask, labels, soft) {
+  _withGiven(mask, labels, soft, whole) {
     if (mask.length !== labels.length) throw new RangeError("mask and frame must be the same size");
     const given = objectIds(mask), isGiven = new Uint8Array(256);
-    for (const id of given) isGiven[id] = 1;
+    for (const id of whole ? [...given, ...this.ids] : given) isGiven[id] = 1;
     labels = labels.map((id, i) => (isGiven[mask[i]] ? mask[i] : isGiven[id] ? 0 : id));
     for (const id of given.filter(id => !this.ids.includes(id))) {
       this.ids.push(id);

@@ -122,10 +122,11 @@ async function start({t, frame, mask, lines, share}) {
   return result(mask, performance.now() - from);
 }
 
+/** The next frame. mask: of the page, which paints all of it: an object not in it is not there. */
 async function step({frame, mask}) {
   const from = performance.now();
   now.before = now.segmenter.snapshot();
-  const labels = await now.segmenter.step(frame, mask);
+  const labels = await now.segmenter.step(frame, mask, true);
   now.frame = frame;
   note();
   return result(labels, performance.now() - from);
@@ -133,7 +134,7 @@ async function step({frame, mask}) {
 
 async function correct({mask}) {
   if (!now.segmenter.last) throw new RangeError("Go one frame on first.");
-  const from = performance.now(), labels = await now.segmenter.correct(mask);
+  const from = performance.now(), labels = await now.segmenter.correct(mask, true);
   note();
   return result(labels, performance.now() - from);
 }

@@ -16,7 +16,9 @@ from gcvos_mini.bunny import load_bunny
 from gcvos_mini.config import MINI
 from gcvos_mini.keymaps import mask_on_map, selectivity
 from gcvos_mini.memory import GlobalContext
+from gcvos_mini.network import load_model
 from gcvos_mini.record import Record
+from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.toy import clip_frames
 
 
@@ -66,6 +68,24 @@ def test_an_object_enters_and_one_is_corrected(tools, tmp_path, correct):
     found, _ = followed(tools, tmp_path, frames, given, correct=correct)
     assert_same(found, right(tools, frames, given))
     assert set(np.unique(found[3])) == {0, 1, 2, 7}
+
+
+@pytest.mark.parametrize("correct", [False, True])
+def test_a_whole_mask_says_what_is_not_there(tools, tmp_path, correct):
+    """As the page gives its masks. Python's partial masks cannot say it: it is written by hand."""
+    frames, truth = (np.stack(x) for x in zip(*islice(clip_frames("two-friends", 96), 6)))
+    later = np.where(truth[3] == 1, 1, 0).astype(np.uint8)  # object 2 has left
+    job = {"correct": correct, "whole": True}
+    found, _ = followed(tools, tmp_path, frames, {0: truth[0], 3: later}, **job)
+    segmenter = VideoSegmenter(load_model(tools[1] / "weights.safetensors"))
+    segmenter.start(frames[0], truth[0])
+    for frame in frames[1:4]:
+        segmenter.step(frame)
+    segmenter.memory.remove(segmenter.key, segmenter.value)
+    segmenter.memory.write(*segmenter.encode(frames[3], later))
+    segmenter.previous = torch.from_numpy(np.stack([later == 1, later == 2])).float()
+    assert (found[3] == later).all()
+    assert_same(found[4:], [segmenter.step(frame) for frame in frames[4:]])
 
 
 def test_eq_2_as_printed(tools, tmp_path):

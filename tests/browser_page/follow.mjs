@@ -1,6 +1,6 @@
 // node follow.mjs JOB.json: browser/gcvos.js on onnxruntime's browser bundle, without a browser.
 //
-// JOB: {ort, gcvos, model, frames, size: [T, H, W], first, height, given: {t: FILE}, correct: [t],
+// JOB: {ort, gcvos, model, frames, size: [T, H, W], first, height, given: {t: FILE}, correct, whole,
 // out}. frames: raw RGB bytes; masks: raw ids. Writes the masks of all frames, raw, to out, and
 // prints {ms: of each step, bytes: of the state after each}.
 import {readFileSync, writeFileSync} from "node:fs";
@@ -39,8 +39,8 @@ for (let t = 1; t < T; t++) {
   let mask;
   if (given && job.correct) {
     await segmenter.step(frame(t));
-    mask = await segmenter.correct(given);
-  } else mask = await segmenter.step(frame(t), given);
+    mask = await segmenter.correct(given, job.whole);
+  } else mask = await segmenter.step(frame(t), given, job.whole);
   ms.push(performance.now() - start);
   bytes.push(segmenter.nbytes);
   masks.set(mask, t * n);
