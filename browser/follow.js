@@ -256,6 +256,8 @@ export function lookedAgain(result, before, words) {
   if (!result) return;
   const {newest, size} = state, n = difference(before, result.labels);
   state.live = {...result, ms: state.live.ms};
+  if (state.given.has(newest)) return say(`${words}. Frame ${newest} keeps the mask that you gave; what `
+    + "comes next is read from this memory.");
   state.masks.set(newest, runsOf(result.labels));
   const many = n ? `${n} pixels (${percent(n / (size[0] * size[1]))})` : "no pixels";
   say(`${words}, ${many} of frame ${newest} come out otherwise. What comes next is read from this `
