@@ -114,9 +114,9 @@ export async function apply() {
   const {t, newest, first} = state, mask = painter.ids;
   if (newest < 0 || t === first || t > newest) await begin(t, mask);
   else {
-    for (const later of [...state.given.keys()]) if (later > t) state.given.delete(later);
     const pixels = await state.source.frame(t);
     if (t < newest) await backTo(t - 1);
+    for (const later of [...state.given.keys()]) if (later > t) state.given.delete(later);
     const ask = t === newest ? call("correct", {mask}) : call("step", {frame: pixels, mask});
     keep(await ask, pixels);
     state.given.set(t, runsOf(mask));

@@ -96,6 +96,7 @@ async function readPixel() {
 
 /** Take a frame out of the memory or put it back. */
 const toggle = t => inTurn(async () => {
+  if (painter.on) endPaint();
   await takeOut(t, !state.gone.has(t));
   await show(state.newest);
   if (state.asked) await readPixel();

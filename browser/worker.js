@@ -142,6 +142,7 @@ async function correct({mask}) {
 /** Go back to the newest kept frame that is not after t; the frames from there on come again. */
 function rewind({t}) {
   const {segmenter, record, gone} = now, kept = record.upTo(t);
+  refuseEmpty(kept);
   record.cut(kept.t + 1);
   segmenter.restore(kept.before);
   for (const at of [...gone.keys()]) if (at > kept.t) gone.delete(at);
@@ -160,6 +161,17 @@ function change(contexts, take) {
     if (take) memory.remove(context);
     else memory.add(context);
   });
+}
+
+/** Go back only where each memory has a frame left then: nothing has changed yet. */
+function refuseEmpty({t, before: {memories, gone: were}}) {
+  const left = memories.map(memory => memory.frames);
+  const count = (contexts, by) => contexts.forEach((_, o) => { left[o] += by; });
+  const out = [...now.gone.keys()].filter(at => at <= t);
+  for (const at of out) if (!were.has(at)) count(now.gone.get(at), -1);
+  for (const [at, contexts] of were) if (!now.gone.has(at)) count(contexts, 1);
+  if (left.some(n => n < 1)) throw new RangeError("Too few frames would be left in the memory. Put one "
+    + `of these back first: ${out.join(", ")}.`);
 }
 
 /** A state comes back in which other frames were taken out than are now. */
