@@ -112,7 +112,7 @@ async function backTo(t) {
 /** What was painted becomes the mask of the frame on show. */
 export async function apply() {
   const {t, newest, first} = state, mask = painter.ids;
-  if (newest < 0 || t === first || t > newest) await begin(t, mask);
+  if (newest < 0 || t <= first || t > newest) await begin(t, mask);
   else {
     const pixels = await state.source.frame(t);
     if (t < newest) await backTo(t - 1);

@@ -188,7 +188,7 @@ export function showFrame(painter) {
     && t === 0 && first === 0 ? "with the mask that is given" : how}.`;
   element("frame").setAttribute("aria-label", element("frameText").textContent
     + (painter.on ? " You paint on it." : ""));
-  element("apply").textContent = newest < 0 ? "Start here" : t === first ? "Start again with this mask"
+  element("apply").textContent = newest < 0 ? "Start here" : t <= first ? "Start again with this mask"
     : t <= newest ? "Correct and go on" : "Start here instead";
 }
 
