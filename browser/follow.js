@@ -93,7 +93,7 @@ export async function advance() {
   if (t > newest) await show(newest);
   const next = newest + 1, pixels = await source.frame(next), runs = given.get(next);
   keep(await call("step", {frame: pixels, mask: runs ? idsOf(runs, size[0] * size[1]) : null}), pixels);
-  for (const [gone, at] of plan) if (at === next) await takeOut(gone, true);
+  for (const [gone, at] of plan) if (at === next && !state.gone.has(gone)) await takeOut(gone, true);
   await show(next, pixels);
   advise();
   return true;
@@ -187,7 +187,7 @@ export function changeLines(lines) {
   element("lines").value = lines;
   element("follow").hidden = true;
   element("advice").textContent = "";
-  state.plan = new Map(state.gone);
+  for (const [gone, at] of state.gone) state.plan.set(gone, at);
   if (state.newest >= 0) inTurn(() => begin(state.first, maskAt(state.first), true));
 }
 
@@ -247,7 +247,7 @@ export function endPaint() {
 export async function takeOut(t, out) {
   const before = maskAt(state.newest), result = await call("take", {t, out});
   if (out) state.gone.set(t, state.newest);
-  else state.gone.delete(t);
+  else for (const frames of [state.gone, state.plan]) frames.delete(t);
   lookedAgain(result, before, `${out ? "Without" : "With"} frame ${t}${out ? "" : " again"}`);
 }
 

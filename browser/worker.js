@@ -183,6 +183,8 @@ function bringInLine(were) {
 /** Take a past frame out of the memory, or put it back; then look at the newest frame again. */
 async function take({t, out}) {
   const {gone, record, segmenter} = now;
+  if (out === gone.has(t))
+    throw new RangeError(`Frame ${t} is ${out ? "taken out" : "in the memory"} already.`);
   if (out && segmenter.memories.some(memory => memory.frames < 3))
     throw new RangeError("Too few frames are left in the memory. Play some more first.");
   const contexts = gone.get(t) ?? record.get(t)?.contexts;
