@@ -12,6 +12,7 @@ const SIZES = [160, 240, 320]; // lines
 export const painter = new Painter(element("frame"), () => drawFrame(painter));
 let turn = Promise.resolve(); // what is being done, one thing after another
 let whenStopped = () => {};
+let runs = 0; // of play: the last one goes on, one before it that still waits does not
 
 /** Ask the worker. */
 export const call = (type, message) => state.ask(type, message);
@@ -40,9 +41,8 @@ export function inTurn(work) {
 /** Show frame t, with its mask and its keys where they are known. */
 export async function show(t, pixels = null) {
   const {source, live, newest} = state;
-  state.t = Math.min(Math.max(t, 0), source.length - 1);
-  state.pixels = pixels ?? await source.frame(state.t);
-  state.ids = maskAt(state.t);
+  const at = Math.min(Math.max(t, 0), source.length - 1);
+  Object.assign(state, {pixels: pixels ?? await source.frame(at), t: at, ids: maskAt(at)});
   state.keys = newest < 0 ? null : state.t === newest ? live.keys : await call("keys", {t: state.t});
   drawAll();
 }
@@ -133,10 +133,11 @@ export async function play() {
   await settled();
   if (state.newest < 0) return say("Paint the object first: Paint, then Start here.");
   if (state.t >= state.source.length - 1) await inTurn(() => show(state.first));
+  const run = ++runs;
   state.playing = true;
   endPaint();
   showPlaying();
-  while (state.playing) {
+  while (state.playing && run === runs) {
     const next = performance.now() + 1000 / Number(element("speed").value);
     if (!await inTurn(advance)) {
       if (state.newest === state.source.length - 1) say("That was the last frame. Go back to any "
@@ -145,7 +146,7 @@ export async function play() {
     }
     await new Promise(done => setTimeout(done, Math.max(0, next - performance.now())));
   }
-  stop();
+  if (run === runs) stop();
 }
 
 export function stop() {
