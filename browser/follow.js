@@ -111,6 +111,7 @@ async function backTo(t) {
 
 /** What was painted becomes the mask of the frame on show. */
 export async function apply() {
+  painter.close(); // a polygon that is still open counts
   const {t, newest, first} = state, mask = painter.ids;
   if (newest < 0 || t <= first || t > newest) await begin(t, mask);
   else {

@@ -33,7 +33,15 @@ async function openAgain(source) {
   await open(source, source.mask);
 }
 
+/** The files of an input, which then takes the same ones again. */
+function taken(input) {
+  const files = [...input.files];
+  input.value = "";
+  return files;
+}
+
 function useFiles(files) {
+  if (!files.length) return;
   stop();
   inTurn(async () => {
     say("The video opens …");
@@ -78,10 +86,11 @@ async function readPixel() {
   const column = Math.min(Math.floor((x + 0.5) * w / W / stride), columns - 1);
   const seen = await call("read", {t, cell: row * columns + column, object});
   const words = element("readWords");
-  element("line").hidden = !seen;
-  if (!seen) {
+  element("line").hidden = !seen?.frames.length;
+  if (!seen?.frames.length) {
     words.textContent = t === state.first
       ? "The first frame has its mask given and reads nothing. Go on to a later one."
+      : seen ? `No frame before ${t} that is kept has object ${live.ids[object]}: nothing is read for it.`
       : `What frame ${t} asked is not kept. Of this video these frames are: ${live.kept.join(", ")}.`;
     return;
   }
@@ -155,16 +164,21 @@ function pageKey(event) {
   event.preventDefault();
 }
 
+let wanted = 0; // where the slider was put last: its own value goes with the frame on show
+
+/** To the slider's frame: of many on the way only the last one is shown. */
+function slide() {
+  stop();
+  const t = wanted = Number(element("t").value);
+  inTurn(() => (t === wanted ? show(t) : null));
+}
+
 function connect() {
   const on = (id, event, does) => element(id).addEventListener(event, does);
   on("play", "click", () => (state.playing ? stop() : play()));
   on("back", "click", () => go(-1));
   on("on", "click", () => go(1));
-  on("t", "input", () => {
-    stop();
-    const wanted = element("t").value; // of many on the way only the last one is shown
-    inTurn(() => (element("t").value === wanted ? show(Number(wanted)) : null));
-  });
+  on("t", "input", slide);
   on("t", "change", () => state.asked && inTurn(readPixel));
   on("paint", "click", () => (painter.on ? endPaint() : inTurn(startPaint)));
   on("cancel", "click", endPaint);
@@ -175,7 +189,10 @@ function connect() {
   on("object", "change", event => { painter.object = Number(event.target.value); });
   on("radius", "input", sizeBrush);
   for (const tool of document.getElementsByName("tool"))
-    tool.onchange = () => Object.assign(painter, {tool: tool.value, corners: []});
+    tool.onchange = () => {
+      painter.close();
+      painter.tool = tool.value;
+    };
   on("frame", "click", event => {
     if (!painter.on && state.config) askAt(...pixelAt(element("frame"), state.size, event));
   });
@@ -195,19 +212,23 @@ function connect() {
   on("pin", "click", pin);
   on("share", "change", changeShare);
   on("lines", "change", event => changeLines(Number(event.target.value)));
-  on("every", "change", () => { stop(); inTurn(() => openAgain(state.source)); });
-  on("bunny", "click", () => { stop(); inTurn(() => openAgain(state.bunny)); });
-  on("file", "change", event => event.target.files.length && useFiles([...event.target.files]));
+  on("every", "change", () => { stop(); inTurn(() => openEvery(state.source)); });
+  on("bunny", "click", () => { stop(); inTurn(() => openEvery(state.bunny)); });
+  on("file", "change", event => useFiles(taken(event.target)));
   document.addEventListener("dragover", event => event.preventDefault());
   document.addEventListener("drop", event => {
     event.preventDefault();
-    if (state.config && event.dataTransfer.files.length) useFiles([...event.dataTransfer.files]);
+    if (state.config) useFiles([...event.dataTransfer.files]);
   });
   element("camera").onclick = useCamera;
   on("saveMasks", "click", () => { stop(); inTurn(saveMasks); });
   on("saveVideo", "click", () => { stop(); inTurn(saveVideo); });
   on("saveSession", "click", () => { stop(); inTurn(saveSession); });
-  on("session", "change", event => { stop(); inTurn(() => openSession(event.target.files[0])); });
+  on("session", "change", event => {
+    const [file] = taken(event.target);
+    stop();
+    if (file) inTurn(() => openSession(file));
+  });
 }
 
 // ---- start ---------------------------------------------------------------------------------------

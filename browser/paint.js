@@ -22,7 +22,7 @@ export class Painter {
     canvas.addEventListener("pointerdown", event => this._down(event));
     canvas.addEventListener("pointermove", event => this._move(event));
     for (const end of ["pointerup", "pointercancel"])
-      canvas.addEventListener(end, () => { this.from = null; });
+      canvas.addEventListener(end, event => { if (event.isPrimary) this.from = null; });
     canvas.addEventListener("pointerleave", () => { if (!this.from) this._show(null); });
     canvas.addEventListener("keydown", event => this._key(event));
   }
@@ -54,7 +54,7 @@ export class Painter {
   }
 
   _down(event) {
-    if (!this.on || event.button > 0) return;
+    if (!this.on || event.button > 0 || !event.isPrimary) return; // a second finger paints nothing
     event.preventDefault();
     this.canvas.focus({preventScroll: true});
     this.canvas.setPointerCapture(event.pointerId);
@@ -67,7 +67,7 @@ export class Painter {
   }
 
   _move(event) {
-    if (!this.on) return;
+    if (!this.on || !event.isPrimary) return;
     const at = pixelAt(this.canvas, this.shape, event);
     if (this.from) {
       fillLine(this.ids, this.shape, this.from, at, this.radius, this.value);
