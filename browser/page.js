@@ -26,8 +26,8 @@ async function openBunny(clip) {
   return source;
 }
 
-/** Open a source that is there already, with each n-th of its frames. */
-async function openAgain(source) {
+/** Open a source with each n-th of its frames. */
+async function openEvery(source) {
   source.setEvery(Number(element("every").value));
   if (state.source === source) state.source = null; // it is not to be closed
   await open(source, source.mask);
@@ -45,7 +45,7 @@ function useFiles(files) {
   stop();
   inTurn(async () => {
     say("The video opens …");
-    await open(await openFiles(files, Number(element("every").value)));
+    await openEvery(await openFiles(files));
   });
 }
 
@@ -58,7 +58,7 @@ function useCamera() {
     screen.hidden = false;
     try {
       const counted = n => say(`Filming: ${n} frames. Press Stop filming when you have enough.`);
-      await open(await film(screen, until, counted));
+      await openEvery(await film(screen, until, counted));
     } finally {
       screen.hidden = true;
       Object.assign(button, {textContent: words, onclick: useCamera});
@@ -295,9 +295,9 @@ async function main() {
     + `${config.weights.sha256.slice(0, 12)}…; it runs ${where}; on the stored clip `
     + `${percent(check.equal)} of the pixels are Python's.`
     + (config.previous_mask ? " Its decoder also sees where the object was one frame before." : "");
-  for (const id of ["bunny", "file", "camera"]) element(id).disabled = false;
+  for (const id of ["bunny", "file", "camera", "every", "session"]) element(id).disabled = false;
   element("progress").hidden = true;
-  await inTurn(() => open(state.bunny, state.bunny.mask));
+  await inTurn(() => openEvery(state.bunny));
   say(`Ready: the network runs ${where}. ` + (still ? "Press Play."
     : "It follows the rabbit now; pause and look inside, or choose your own video."));
   if (!still) play();

@@ -30,26 +30,30 @@ class Reader {
   }
 }
 
+/** A Blob as a picture. name: of what it belongs to, where it is no file with its own. */
+async function asPicture(blob, name) {
+  try {
+    return await createImageBitmap(blob, {colorSpaceConversion: "none"});
+  } catch {
+    throw new Unusable(`${blob.name ?? name}: the picture is damaged, or of a kind that this browser `
+      + "does not know.");
+  }
+}
+
 /** Pictures, Blobs in order, as a video. */
 export class Pictures {
   static async open(blobs, {name, rate = 12, credit = ""}) {
-    let first;
-    try {
-      first = await createImageBitmap(blobs[0]);
-    } catch {
-      throw new Unusable(
-        `${name}: the picture is damaged, or of a kind that this browser does not know.`);
-    }
-    const size = fitted(first.width, first.height);
-    const source = Object.assign(new Pictures(), {blobs, name, rate, credit, ...size});
+    const first = await asPicture(blobs[0], name), size = fitted(first.width, first.height);
+    const source = Object.assign(new Pictures(), {blobs, name, fileRate: rate, credit, ...size});
     source.reader = new Reader(size);
+    source.setEvery(1);
     return source;
   }
 
-  every = 1;
-
+  /** Take each n-th picture only. */
   setEvery(every) {
     this.every = every;
+    this.rate = this.fileRate / every;
   }
 
   get length() {
@@ -57,8 +61,7 @@ export class Pictures {
   }
 
   async frame(t) {
-    const blob = this.blobs[t * this.every];
-    const image = await createImageBitmap(blob, {colorSpaceConversion: "none"});
+    const image = await asPicture(this.blobs[t * this.every], this.name);
     const pixels = this.reader.read(image);
     image.close();
     return pixels;
@@ -68,7 +71,7 @@ export class Pictures {
 }
 
 /** One event of an element, or an Unusable with `words` after some seconds or on an error. */
-function happens(element, event, words) {
+function happens(element, event, words = "") {
   return new Promise((done, failed) => {
     const timer = setTimeout(() => end(() => failed(new Unusable(words))), PATIENCE);
     const end = then => {
@@ -85,14 +88,16 @@ function happens(element, event, words) {
 
 /** A video file. Its frames come by seeking: any browser can, and they come upright. */
 export class Video {
-  static async open(file, every = 1) {
+  static async open(file) {
     const head = new Uint8Array(await file.slice(0, 65536).arrayBuffer());
     const kind = kindOf(file, head);
     const video = Object.assign(document.createElement("video"),
       {muted: true, playsInline: true, preload: "auto", src: URL.createObjectURL(file)});
-    const source = Object.assign(new Video(), {video, every, name: file.name, credit: ""});
-    try {
-      await happens(video, "loadeddata", await whyNot(file, kind));
+    const source = Object.assign(new Video(), {video, name: file.name, credit: ""});
+    try { // what went wrong is looked for afterwards: meanwhile the event would pass unseen
+      await happens(video, "loadeddata").catch(async () => {
+        throw new Unusable(await whyNot(file, kind));
+      });
       if (!video.videoWidth) throw new Unusable(`${file.name}: there is sound in it, but no picture.`);
       await source._measure();
     } catch (error) {
@@ -111,7 +116,7 @@ export class Video {
     this.fileRate = await frameRate(video);
     Object.assign(this, fitted(video.videoWidth, video.videoHeight));
     this.reader = new Reader(this);
-    this.setEvery(this.every);
+    this.setEvery(1);
   }
 
   /** Take each n-th frame only. */
@@ -205,7 +210,7 @@ async function whyNot(file, kind) {
 }
 
 /** Open what a person chose: one video, or several pictures. */
-export async function openFiles(files, every) {
+export async function openFiles(files) {
   const pictures = files.filter(({type}) => type.startsWith("image/"));
   if (pictures.length === files.length && files.length > 1) {
     pictures.sort((a, b) => a.name.localeCompare(b.name, "en", {numeric: true}));
@@ -215,7 +220,7 @@ export async function openFiles(files, every) {
   if (pictures.includes(file))
     throw new Unusable(
       `${file.name}: one picture, and nothing moves in it. Choose a video, or several pictures.`);
-  return Video.open(file, every);
+  return Video.open(file);
 }
 
 /** Film with the camera until `until` is done; shown in a <video>. -> Pictures */

@@ -62,6 +62,7 @@ export async function openSession(file) {
     given: new Map(session.given.map(([t, runs]) => [t, Uint32Array.from(runs)]))});
   element("lines").value = session.lines;
   element("every").value = session.every;
+  element("share").value = session.share ?? "";
   endPaint();
   await begin(session.first, idsOf(state.given.get(session.first), n), true);
   say(`The session is open. Play, and it goes to frame ${session.newest} and beyond.`);

@@ -446,6 +446,13 @@ def test_the_one_file_works_from_a_disk(chromium, built):
         assert [url for url in asked if not url.startswith((file, "blob:", "data:"))] == []
 
 
+def test_the_folder_from_a_disk_says_what_to_open(chromium, built):
+    with fresh_page(chromium) as page:
+        page.goto((built / "site" / "index.html").as_uri())
+        assert "Open gcvos.html instead" in words(page)
+        page.errors.clear()  # of the browser: no modules from a disk
+
+
 def test_a_visitor_downloads_at_most_twenty_megabytes(built):
     build, _ = modules()
     assert build.downloaded(built / "site") < 20_000_000
