@@ -73,7 +73,8 @@ export function zip(files) {
 
 const KINDS = ["video/webm;codecs=vp9", "video/webm", "video/mp4"];
 
-/** Record a canvas while `draw(i)` draws `count` pictures on it, `rate` of them a second -> Blob. */
+/** Record a canvas while `draw(i)` draws `count` pictures on it, `rate` of them a second -> Blob.
+ * The recorder stamps by the clock, which stands while a picture is drawn, however long that takes. */
 export async function recordVideo(canvas, count, rate, draw) {
   const type = globalThis.MediaRecorder && KINDS.find(kind => MediaRecorder.isTypeSupported(kind));
   if (!type) throw new Error("This browser cannot record a video. Export the masks instead.");
@@ -83,10 +84,11 @@ export async function recordVideo(canvas, count, rate, draw) {
   const stopped = new Promise(done => { recorder.onstop = done; });
   recorder.start();
   for (let i = 0; i < count; i++) {
-    const next = performance.now() + 1000 / rate;
+    recorder.pause();
     await draw(i);
+    recorder.resume();
     track.requestFrame();
-    await new Promise(done => setTimeout(done, Math.max(0, next - performance.now())));
+    await new Promise(done => setTimeout(done, 1000 / rate));
   }
   recorder.stop();
   await stopped;
