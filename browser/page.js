@@ -241,7 +241,11 @@ function offerShares(trained) {
     value => new Option(value ? percent(value) : "none: eq. 2 as it is printed", value)));
 }
 
-/** Start the network: on the graphics card where it gives the same masks, else on the processor. */
+/** A share of 1 to two decimals, rounded down: 100 % is all. */
+const exactly = share => (share === 1 ? "100 %" : `${(Math.floor(1e4 * share) / 100).toFixed(2)} %`);
+
+/** Start the network: on the graphics card where it gives the same masks, else on the processor.
+ * why: why the card that is there is not used. */
 async function startNetwork(files) {
   const bar = element("progress");
   const told = ({done, whole, words}) => {
@@ -250,22 +254,23 @@ async function startNetwork(files) {
     say(`The network loads: ${(done / 1e6).toFixed(0)} of ${(whole / 1e6).toFixed(0)} MB.`);
   };
   const {runtime, wasm, gpuRuntime, gpuWasm, clip, ...rest} = files;
-  const adapter = gpuRuntime && "Suspending" in WebAssembly
-    && await navigator.gpu?.requestAdapter().catch(() => null);
-  const ways = [[{runtime, wasm}, false]];
-  if (adapter && !adapter.info?.isFallbackAdapter) // else the processor draws, more slowly
-    ways.unshift([{runtime: gpuRuntime, wasm: gpuWasm}, true]);
+  const threads = Number(new URLSearchParams(location.search).get("threads")); // ?threads=2: to measure
+  const adapter = gpuRuntime && await navigator.gpu?.requestAdapter().catch(() => null);
+  const card = adapter && !adapter.info?.isFallbackAdapter; // else the processor draws, more slowly
+  const waits = "Suspending" in WebAssembly, ways = [[{runtime, wasm}, false]];
+  if (card && waits) ways.unshift([{runtime: gpuRuntime, wasm: gpuWasm}, true]);
+  let why = card && !waits ? "for the graphics card this browser lacks JSPI" : "";
   for (const [program, gpu] of ways) {
     const worker = makeWorker();
     state.ask = ask(worker);
     const absolute = Object.fromEntries(Object.entries({...rest, ...program}).map(([name, file]) =>
       [name, file.url ? {...file, url: new URL(file.url, location).href} : file]));
     try {
-      return await state.ask("load", {files: absolute, gpu}, told);
+      return {...await state.ask("load", {files: absolute, gpu, threads}, told), why: gpu ? "" : why};
     } catch (error) {
       worker.terminate();
       if (!gpu) throw error;
-      console.warn("WebGPU is not used:", error.message);
+      why = error.message;
     }
   }
 }
@@ -282,7 +287,7 @@ async function main() {
   drawFrame(painter);
   element("frameText").textContent = "bunny, frame 0: with the mask that is given.";
   element("credit").textContent = state.bunny.credit + " (cut and scaled)";
-  const {config, provider, threads, check} = await startNetwork(files);
+  const {config, provider, threads, check, why} = await startNetwork(files);
   state.config = config;
   state.lines = proposal(check.ms / check.pixels);
   element("lines").value = state.lines;
@@ -292,8 +297,8 @@ async function main() {
     : `on ${threads} thread${threads > 1 ? "s" : ""}`;
   element("about").textContent = `gcvos-mini ${version}, network “${config.checkpoint}”, `
     + `${(config.parameters / 1e6).toFixed(1)} million parameters, SHA-256 `
-    + `${config.weights.sha256.slice(0, 12)}…; it runs ${where}; on the stored clip `
-    + `${percent(check.equal)} of the pixels are Python's.`
+    + `${config.weights.sha256.slice(0, 12)}…; it runs ${where}${why && ` (${why})`}; on the stored clip `
+    + `${exactly(check.equal)} of the pixels are Python's.`
     + (config.previous_mask ? " Its decoder also sees where the object was one frame before." : "");
   for (const id of ["bunny", "file", "camera", "every", "session"]) element(id).disabled = false;
   element("progress").hidden = true;
