@@ -57,7 +57,7 @@ def opened(page, url):
     """Open the page and wait for its network. Reduced motion: it then plays only when told to."""
     page.set_default_timeout(PATIENCE)
     page.goto(url)
-    page.wait_for_function("globalThis.gcvos?.state.newest === 0")
+    page.wait_for_function("globalThis.gcvos?.state.newest >= 0")
     page.evaluate("gcvos.ready")
     return page
 
@@ -136,8 +136,56 @@ def drag(page, *points):
     page.mouse.up()
 
 
+def slow(page, ms):
+    """Let each frame of the source take a while, until it is quick again."""
+    page.evaluate(
+        """ms => {
+          const {source} = gcvos.state, {frame} = Object.getPrototypeOf(source);
+          source.frame = async t => {
+            await new Promise(done => setTimeout(done, ms));
+            return frame.call(source, t);
+          };
+        }""",
+        ms,
+    )
+
+
+def quick(page):
+    page.evaluate("delete gcvos.state.source.frame")
+
+
 def words(page):
     return page.locator("#words").inner_text()
+
+
+def choose(page, files, name):
+    """Open files, and wait until the page has them as a video of this name."""
+    page.locator("#file").set_input_files(files)
+    page.wait_for_function("name => gcvos.state.source.name === name", arg=name)
+    settle(page)
+
+
+def go_to(page, t):
+    page.locator("#t").fill(str(t))
+    settle(page)
+
+
+def correct(page, *points):
+    """Paint on the frame on show and apply it."""
+    page.locator("#paint").click()
+    page.get_by_label("brush").check()
+    drag(page, *points)
+    page.locator("#apply").click()
+    settle(page)
+
+
+def take_out(page, *frames):
+    """Ask at a pixel, and take frames out of the memory."""
+    drag(page, (0.3, 0.6))
+    settle(page)
+    for t in frames:
+        page.get_by_label(f"take out frame {t}", exact=True).click()
+        settle(page)
 
 
 # ---- masks ---------------------------------------------------------------------------------------
@@ -180,10 +228,8 @@ def test_a_correction_goes_on(page, built, back):
 
 
 def test_own_video_painted_by_hand_with_two_objects(page, built, videos):
-    page.locator("#file").set_input_files(videos / "whole.webm")
-    page.wait_for_function("gcvos.state.source.name === 'whole.webm'")
-    settle(page)
-    assert page.evaluate("[gcvos.state.source.length, ...gcvos.state.size]") == [8, 96, 160]
+    choose(page, videos / "long.webm", "long.webm")
+    assert page.evaluate("[gcvos.state.source.length, ...gcvos.state.size]") == [21, 96, 160]
     drag(page, (0.15, 0.4), (0.3, 0.6))
     assert page.evaluate("gcvos.painter.ids.some(id => id === 1)")
     page.locator("#undo").click()
@@ -196,9 +242,9 @@ def test_own_video_painted_by_hand_with_two_objects(page, built, videos):
     drag(page, (0.7, 0.3), (0.8, 0.5))
     page.locator("#apply").click()
     settle(page)
-    forward(page, 4)
-    found, frames = masks_of(page), frames_of(page, 5)
-    apart = np.abs(frames.astype(int) - odd_files.moving_square()[0][:5])
+    forward(page, 20)
+    found, frames = masks_of(page), frames_of(page, 21)
+    apart = np.abs(frames.astype(int) - odd_files.moving_square(21)[0])
     assert apart.mean() < 12  # each is the frame of its number, but for its compression
     assert set(np.unique(found[0])) == {0, 1, 2} and (found[0] == 1).mean() > 0.04
     right = python_masks(built / "site/model/weights.safetensors", frames, {0: found[0]}, 96)
@@ -206,9 +252,7 @@ def test_own_video_painted_by_hand_with_two_objects(page, built, videos):
 
 
 def test_it_works_with_the_keyboard_alone(page, videos):
-    page.locator("#file").set_input_files(videos / "whole.mp4")
-    page.wait_for_function("gcvos.state.source.name === 'whole.mp4'")
-    settle(page)
+    choose(page, videos / "whole.mp4", "whole.mp4")
     page.locator("#frame").focus()
     for key in ["ArrowLeft"] * 6 + [" ", "ArrowRight", " "]:
         page.keyboard.press(key)
@@ -228,6 +272,117 @@ def test_it_works_with_the_keyboard_alone(page, videos):
     page.keyboard.press(",")
     settle(page)
     assert page.locator("#tOut").inner_text() == "1 of 7"
+
+
+def test_a_correction_can_say_that_the_object_is_not_here(page):
+    forward(page, 3)
+    page.locator("#paint").click()
+    page.locator("#clear").click()
+    page.locator("#apply").click()
+    settle(page)
+    assert "Frame 3 is corrected" in words(page) and not masks_of(page)[3].any()
+
+
+def test_a_mask_that_was_given_stays(page):
+    """Also where the newest frame is looked at again under another memory."""
+    forward(page, 5)
+    correct(page, (0.7, 0.2), (0.75, 0.25))
+    given = masks_of(page)[5]
+    take_out(page, 2)
+    assert "Frame 5 keeps the mask that you gave" in words(page)
+    trained = page.evaluate("gcvos.state.config.first_share")
+    page.locator("#share").select_option("0" if trained else "0.7")
+    settle(page)
+    assert given[60, 320] == 1 and (masks_of(page)[5] == given).all()
+
+
+def test_painting_before_the_first_frame_starts_there(page, videos):
+    choose(page, videos / "whole.webm", "whole.webm")
+    go_to(page, 4)
+    page.get_by_label("brush").check()
+    drag(page, (0.3, 0.4), (0.4, 0.6))
+    page.locator("#apply").click()
+    settle(page)
+    forward(page, 2)
+    go_to(page, 2)
+    page.locator("#paint").click()
+    assert page.locator("#apply").inner_text() == "Start again with this mask"
+    drag(page, (0.3, 0.4), (0.4, 0.6))
+    page.locator("#apply").click()
+    settle(page)
+    assert page.evaluate("[gcvos.state.first, gcvos.state.newest]") == [2, 2]
+    forward(page, 1)
+    assert page.locator("#status.bad").count() == 0 and len(masks_of(page)) == 2
+
+
+def test_an_open_polygon_counts(page):
+    page.locator("#paint").click()
+    page.locator("#clear").click()
+    for left in (0.1, 0.6):
+        page.get_by_label("polygon").check()
+        for x, y in [(0, 0.2), (0.3, 0.2), (0.3, 0.7), (0, 0.7)]:
+            drag(page, (left + x, y))
+        if left == 0.1:
+            page.get_by_label("eraser").check()
+    page.locator("#apply").click()
+    settle(page)
+    found = masks_of(page)[0]
+    assert found[100, 100] == found[100, 320] == 1 and found[100, 213] == 0
+
+
+# ---- controls ------------------------------------------------------------------------------------
+
+
+def test_play_pause_play_is_one_play(page):
+    """Over frames that have their masks already, so that the network's own speed is no matter."""
+    forward(page, 7)
+    go_to(page, 0)
+    page.locator("#speed").select_option("2")
+    took = page.evaluate(
+        """async () => {
+          const until = n => new Promise(done => {
+            const look = () => (gcvos.state.t >= n ? done() : setTimeout(look, 5));
+            look();
+          });
+          document.getElementById("play").click();
+          await until(1);
+          const start = performance.now();
+          document.getElementById("play").click();
+          document.getElementById("play").click();
+          await until(6);
+          document.getElementById("play").click();
+          return performance.now() - start;
+        }"""
+    )
+    page.locator("#speed").select_option("60")
+    settle(page)
+    assert took > 1900  # ms: the first of five frames comes at once
+
+
+def test_the_slider_ends_where_it_was_let_go(page):
+    """Though a frame on the way is still being sought."""
+    slow(page, 200)
+    page.evaluate(
+        """async () => {
+          for (const t of [5, 7, 9]) {
+            const slider = Object.assign(document.getElementById("t"), {value: t});
+            slider.dispatchEvent(new Event("input"));
+            await new Promise(done => setTimeout(done, 50));
+          }
+        }"""
+    )
+    settle(page)
+    quick(page)
+    assert page.locator("#tOut").inner_text() == "9 of 35"
+
+
+def test_an_input_takes_the_same_file_again(page, videos, tmp_path):
+    choose(page, videos / "whole.webm", "whole.webm")
+    assert page.locator("#file").input_value() == ""
+    (tmp_path / "session.json").write_text("{}")
+    page.locator("#session").set_input_files(tmp_path / "session.json")
+    assert page.locator("#session").input_value() == ""
+    settle(page)
 
 
 # ---- looking into it -----------------------------------------------------------------------------
@@ -264,8 +419,23 @@ def test_a_click_shows_what_a_pixel_reads(page):
     assert pixels(page, "#line canvas") != before
 
 
-def stepper(built, frames, mask, **more):
-    """Python's segmenter after a start, and what it writes of each frame."""
+def test_an_object_that_came_in_late_reads_nothing_yet(page):
+    forward(page, 2)
+    page.locator("#paint").click()
+    page.locator("#more").click()
+    page.get_by_label("brush").check()
+    drag(page, (0.7, 0.2), (0.8, 0.3))
+    page.locator("#apply").click()
+    settle(page)
+    page.locator("#shown").select_option(label="2")
+    drag(page, (0.75, 0.25))
+    settle(page)
+    said = page.locator("#readWords").inner_text()
+    assert said == "No frame before 2 that is kept has object 2: nothing is read for it."
+
+
+def stepper(built, frames, mask):
+    """Python's segmenter after a start."""
     segmenter = VideoSegmenter(load_model(built / "site/model/weights.safetensors"), height=LINES)
     segmenter.start(frames[0], mask)
     return segmenter
@@ -291,6 +461,49 @@ def test_a_frame_is_taken_out_and_put_back(page, built):
     page.get_by_label("put back frame 2").click()
     settle(page)
     assert "of them in" not in page.locator("#memoryText").inner_text()
+
+
+def test_going_back_leaves_a_frame_in_the_memory(page, built):
+    """A correction that would leave none is refused, and nothing has changed."""
+    forward(page, 5)
+    take_out(page, 0, 1, 2)
+    go_to(page, 3)
+    correct(page, (0.7, 0.2), (0.75, 0.25))
+    assert "Put one of these back first: 0, 1, 2" in words(page)
+    assert len(masks_of(page)) == 6 and page.evaluate("gcvos.painter.on")
+    page.get_by_label("put back frame 2").click()
+    settle(page)
+    assert page.evaluate("[gcvos.state.t, gcvos.painter.on]") == [5, False]
+    forward(page, 1)
+    go_to(page, 3)
+    correct(page, (0.7, 0.2), (0.75, 0.25))
+    assert "Frame 3 is corrected" in words(page)
+    forward(page, 1)
+    found, (frames, masks) = masks_of(page), load_bunny()
+    segmenter = stepper(built, frames, masks[0])
+    written = [(segmenter.key, segmenter.value)]
+    for frame in frames[1:3]:
+        segmenter.step(frame)
+        written.append((segmenter.key, segmenter.value))
+    for t in (0, 1):
+        segmenter.memory.remove(*written[t])
+    segmenter.step(frames[3], found[3])
+    assert len(found) == 5
+    assert_same(found[4], segmenter.step(frames[4]))
+
+
+def test_a_frame_is_taken_out_once(page):
+    """Though the page passes by the place a second time where it is to be taken out."""
+    forward(page, 4)
+    take_out(page, 2)
+    for _ in range(2):
+        page.locator("#lines").select_option(str(LINES))
+        settle(page)
+    forward(page, 5)
+    go_to(page, 3)
+    correct(page, (0.7, 0.2), (0.75, 0.25))
+    forward(page, 2)
+    assert "6 frames seen (5 of them in the memory)" in page.locator("#memoryText").inner_text()
 
 
 def test_the_first_frames_share_is_a_switch(page, built):
@@ -338,24 +551,38 @@ def test_the_overlay_video_has_a_picture_for_each_frame(page):
     assert pictures[0].shape == (240, 427, 3) or pictures[0].shape == (240, 426, 3)
 
 
+@pytest.mark.parametrize(("rate", "count"), [(12, 5), (60, 3)])
+def test_the_overlay_video_is_as_fast_as_its_source(page, rate, count):
+    """However long a frame is sought; of 60 a second it has every second one."""
+    forward(page, 4)
+    page.evaluate("rate => { gcvos.state.source.rate = rate; }", rate)
+    slow(page, 400)
+    content, _ = download(page, "#saveVideo")
+    quick(page)
+    with av.open(io.BytesIO(content)) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert count - 1 <= len(times) <= count
+    assert times[-1] - times[0] < 1  # second; it was 1.6 or more
+
+
 def test_a_session_comes_back(page, tmp_path):
+    share = "0" if page.evaluate("gcvos.state.config.first_share") else "0.7"
+    page.locator("#share").select_option(share)
     forward(page, 2)
-    page.locator("#paint").click()
-    drag(page, (0.7, 0.2), (0.75, 0.25))
-    page.locator("#apply").click()
-    settle(page)
+    correct(page, (0.7, 0.2), (0.75, 0.25))
     forward(page, 2)
     found = masks_of(page)
     content, _ = download(page, "#saveSession")
     assert sorted(t for t, _ in json.loads(content)["given"]) == [0, 2]
     (tmp_path / "session.json").write_bytes(content)
+    page.locator("#share").select_option("")
     page.locator("#bunny").click()
     settle(page)
     page.locator("#session").set_input_files(tmp_path / "session.json")
     page.wait_for_function("document.getElementById('words').textContent.includes('session is')")
     settle(page)
     forward(page, 4)
-    assert (masks_of(page) == found).all()
+    assert (masks_of(page) == found).all() and page.locator("#share").input_value() == share
 
 
 # ---- odd files -----------------------------------------------------------------------------------
@@ -383,6 +610,40 @@ def test_each_odd_file_has_its_word(page, videos, name):
 
 
 @pytest.mark.bad_input
+def test_a_damaged_picture_has_its_name_said(page, tmp_path):
+    """And of a folder's pictures every second one is taken, where that is chosen."""
+    names = [tmp_path / f"{i}.jpg" for i in range(8)]
+    for name, frame in zip(names, sorted(load_folder().glob("*.jpg"))):
+        name.write_bytes(frame.read_bytes())
+    names[4].write_bytes(b"no picture")
+    page.locator("#every").select_option("2")
+    choose(page, names, "8 pictures")
+    assert page.evaluate("[gcvos.state.source.length, gcvos.state.source.rate]") == [4, 6]
+    go_to(page, 1)
+    go_to(page, 2)
+    assert "4.jpg: the picture is damaged" in words(page)
+    assert page.evaluate("gcvos.state.t") == 1
+
+
+def test_a_video_opens_though_the_file_is_read_slowly(page, videos):
+    page.evaluate(
+        """() => {
+          const {arrayBuffer} = Blob.prototype;
+          Blob.prototype.arrayBuffer = async function () {
+            await new Promise(done => setTimeout(done, 1500));
+            return arrayBuffer.call(this);
+          };
+          globalThis.quick = () => { Blob.prototype.arrayBuffer = arrayBuffer; };
+        }"""
+    )
+    page.locator("#file").set_input_files(videos / "whole.webm")
+    page.wait_for_function("!document.getElementById('words').textContent.includes('opens …')")
+    settle(page)
+    page.evaluate("quick()")
+    assert page.evaluate("gcvos.state.source.name") == "whole.webm"
+
+
+@pytest.mark.bad_input
 def test_what_is_no_session_is_refused(page, tmp_path):
     (tmp_path / "session.json").write_text('{"program": "another"}')
     page.locator("#session").set_input_files(tmp_path / "session.json")
@@ -394,10 +655,12 @@ def test_what_is_no_session_is_refused(page, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_frames(page, tmp_path):
-    """Over 120 frames here, of which no more than 64 are kept; once it ran over 2,000."""
+    """Over 120 frames, of which no more than 64 are kept. GCVOS_BROWSER_FRAMES=2000 runs over more:
+    the page then has a run-length mask and a JPEG of each."""
+    count = int(os.environ.get("GCVOS_BROWSER_FRAMES", "120"))
     frames = sorted((load_folder()).glob("*.jpg"))[:30]
     names = []
-    for i in range(4 * len(frames)):
+    for i in range(count):
         names.append(tmp_path / f"{i:05}.jpg")
         names[-1].write_bytes(frames[i % len(frames)].read_bytes())
     page.locator("#file").set_input_files(names)
@@ -408,9 +671,10 @@ def test_memory_does_not_grow_with_the_frames(page, tmp_path):
     page.locator("#play").click()
     page.wait_for_function("gcvos.state.newest >= 70")
     before = page.evaluate("performance.measureUserAgentSpecificMemory().then(m => m.bytes)")
-    page.wait_for_function("gcvos.state.newest >= 119")
+    last, patience = count - 1, max(PATIENCE, 1000 * count)
+    page.wait_for_function("last => gcvos.state.newest >= last", arg=last, timeout=patience)
     after = page.evaluate("performance.measureUserAgentSpecificMemory().then(m => m.bytes)")
-    assert after - before < 12e6
+    assert after - before < (12e6 if count <= 120 else 60e6)
     assert page.evaluate("gcvos.state.live.kept.length") <= 64
 
 
@@ -426,6 +690,48 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page):
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
     page.locator("#cancel").click()
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def two_fingers(page, *moves):
+    """Two fingers on the frame at once. moves: of each (x, y), (x, y), as shares of its size."""
+    page.locator("#frame").scroll_into_view_if_needed()
+    box = page.locator("#frame").bounding_box()
+    send = page.context.new_cdp_session(page).send
+    for kind, at in zip(["touchStart"] + ["touchMove"] * (len(moves) - 1), moves):
+        points = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": i}
+            for i, (x, y) in enumerate(at)
+        ]
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+CARD = """const gpu = {requestAdapter: async () => ({info: {}})};
+Object.defineProperty(navigator, "gpu", {value: gpu});
+delete WebAssembly.Suspending;"""  # a graphics card, in a browser that cannot wait for it
+
+
+def test_on_a_touch_screen_in_the_dark(chromium, site):
+    """It plays at once, on the threads of its address; one finger paints, a second one does not."""
+    dark = {"has_touch": True, "color_scheme": "dark", "reduced_motion": "no-preference"}
+    with fresh_page(chromium, **dark) as page:
+        page.add_init_script(CARD)
+        page.goto(site + "?threads=1")
+        assert page.locator("#every").is_disabled() and page.locator("#session").is_disabled()
+        opened(page, site + "?threads=1")
+        assert page.locator("#every").is_enabled() and page.locator("#session").is_enabled()
+        about = page.locator("#about").inner_text()
+        assert "it runs on 1 thread (for the graphics card this browser lacks JSPI)" in about
+        page.wait_for_function("gcvos.state.newest >= 2")
+        page.locator("#paint").tap()
+        settle(page)
+        page.locator("#clear").tap()
+        two_fingers(page, [(0.2, 0.5), (0.8, 0.5)], [(0.2, 0.6), (0.8, 0.6)])
+        height, width = page.evaluate("gcvos.state.size")
+        painted = np.array(page.evaluate("[...gcvos.painter.ids]")).reshape(height, width)
+        assert painted[:, : width // 3].any() and not painted[:, width // 3 :].any()
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(23, 23, 26)"
 
 
 def test_threads_are_there_without_headers_of_the_server(shared):

@@ -73,9 +73,11 @@ def turned(path, source):
 
 
 def make(folder):
-    """All files of WORDS in a folder, and whole.webm."""
+    """All files of WORDS in a folder, whole.webm, and long.webm of 21 frames."""
     frames, _ = moving_square()
-    write(folder / "whole.webm", frames, "libvpx-vp9", crf="10", **{"cpu-used": "8"})
+    vp9 = {"crf": "10", "cpu-used": "8"}
+    write(folder / "whole.webm", frames, "libvpx-vp9", **vp9)
+    write(folder / "long.webm", moving_square(21)[0], "libvpx-vp9", **vp9)
     whole = write(folder / "whole.mp4", frames, "libx264", crf="10")
     write(folder / "one-frame.webm", frames[:1], "libvpx-vp9")
     large = np.repeat(np.repeat(frames[:2, :90], 24, axis=1), 24, axis=2)  # 3840 x 2160
