@@ -6,6 +6,7 @@
 npm, in the version and with the checksum below, and the weights from the package, so that neither
 lies in the repository. The site runs on several threads where its service worker may add headers
 (sw.js), which needs https or localhost; the one file also runs from a disk, on one thread.
+`?threads=2` after the site's address says on how many, to measure them.
 """
 
 import base64
