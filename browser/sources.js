@@ -135,6 +135,7 @@ export class Video {
       const there = happens(video, "seeked", words);
       video.currentTime = time;
       await there;
+      while (video.seeking) await happens(video, "seeked", words); // the event was of a seek before
     }
     if (video.error || video.readyState < 2) throw new Unusable(words);
     return this.reader.read(video);

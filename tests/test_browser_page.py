@@ -625,6 +625,22 @@ def test_a_damaged_picture_has_its_name_said(page, tmp_path):
     assert page.evaluate("gcvos.state.t") == 1
 
 
+def test_a_seek_that_ends_late_is_not_taken_for_the_next_one(page, videos):
+    choose(page, videos / "whole.webm", "whole.webm")
+    right = frames_of(page, 8)[7]
+    page.evaluate(
+        """async () => {
+          const {source} = gcvos.state;
+          await source.frame(0);
+          const late = source.frame(7);
+          source.video.dispatchEvent(new Event("seeked"));
+          globalThis.late = (await late).data;
+        }"""
+    )
+    late = np.array(page.evaluate("[...late]"), np.uint8).reshape(*right.shape[:2], 4)
+    assert (late[..., :3] == right).all()
+
+
 def test_a_video_opens_though_the_file_is_read_slowly(page, videos):
     page.evaluate(
         """() => {
