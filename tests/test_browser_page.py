@@ -494,16 +494,16 @@ def test_going_back_leaves_a_frame_in_the_memory(page, built):
 
 def test_a_frame_is_taken_out_once(page):
     """Though the page passes by the place a second time where it is to be taken out."""
-    forward(page, 4)
-    take_out(page, 2)
+    forward(page, 3)
+    take_out(page, 1)
     for _ in range(2):
         page.locator("#lines").select_option(str(LINES))
         settle(page)
-    forward(page, 5)
-    go_to(page, 3)
+    forward(page, 4)
+    go_to(page, 2)
     correct(page, (0.7, 0.2), (0.75, 0.25))
-    forward(page, 2)
-    assert "6 frames seen (5 of them in the memory)" in page.locator("#memoryText").inner_text()
+    forward(page, 1)
+    assert "4 frames seen (3 of them in the memory)" in page.locator("#memoryText").inner_text()
 
 
 def test_the_first_frames_share_is_a_switch(page, built):
@@ -732,12 +732,12 @@ def test_on_a_touch_screen_in_the_dark(chromium, site):
     dark = {"has_touch": True, "color_scheme": "dark", "reduced_motion": "no-preference"}
     with fresh_page(chromium, **dark) as page:
         page.add_init_script(CARD)
-        page.goto(site + "?threads=1")
+        page.goto(site + "?threads=3")
         assert page.locator("#every").is_disabled() and page.locator("#session").is_disabled()
-        opened(page, site + "?threads=1")
+        opened(page, site + "?threads=3")
         assert page.locator("#every").is_enabled() and page.locator("#session").is_enabled()
         about = page.locator("#about").inner_text()
-        assert "it runs on 1 thread (for the graphics card this browser lacks JSPI)" in about
+        assert "it runs on 3 threads (for the graphics card this browser lacks JSPI)" in about
         page.wait_for_function("gcvos.state.newest >= 2")
         page.locator("#paint").tap()
         settle(page)
