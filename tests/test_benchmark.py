@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_memory_that_does_not_fit_is_told_by_its_bytes(monkeypatch, capsys):
 
 def test_costs_of_a_networks_own_memory_settings():
     """A share of the first frame doubles the context; a class is named as module:Class."""
-    config = MINI
+    config = replace(MINI, first_share=0.7)
     own, plain = costs.memory_costs(config, (2, 2), (1,), 1, (GlobalContext, "gc"))
     assert own.name == "gcvos_mini.memory:GlobalContext"
     assert own.nbytes == plain.nbytes == 2 * 4 * config.key_dim * config.value_dim
@@ -116,7 +117,7 @@ def test_segment_runs_every_combination_in_turns(tmp_path, capsys):
         h, w = complexity.map_size(*gc["works_at"])
         per_frame = gc["objects"] * h * w * (64 + 256) * 4
         assert linear["state_bytes"] == 5 * per_frame  # after frames 0 to 3, and one more counted
-        assert gc["state_bytes"] == gc["objects"] * 64 * 256 * 4 * 2  # the mean, and frame 0's
+        assert gc["state_bytes"] == gc["objects"] * 64 * 256 * 4  # the mean, in float32
         assert gc["frames_per_second"] > 0 and gc["as_a_command"] > 0
         assert set(gc["ms"]) == set(throughput.PARTS) and min(gc["ms"].values()) > 0
     printed = capsys.readouterr().out

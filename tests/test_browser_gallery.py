@@ -110,8 +110,7 @@ def test_its_weights_are_those_that_numpy_computes_of_the_same_numbers(page, nam
         dot = np.zeros((t, h, w))
         for i, row, column in np.ndindex(dot.shape):
             dot[i, row, column] = queries[t, :, y, x] @ keys[i, o, :, row, column]
-        first, rest = 0.7 + 0.3 / t, 0.3 / t  # of mini's config
-        shares = np.array([first] + [rest] * (t - 1))
+        shares = np.full(t, 1 / t)  # eq. 2; mini's config gives the first frame no more
         softmax = np.exp(dot / 8 - (dot / 8).max())  # 8: the root of 64 channels
         expected = dot, dot * shares[:, None, None] / (h * w), softmax / softmax.sum()
         for numbers, right in zip(got, expected):
