@@ -1,4 +1,4 @@
-"""browser/export.py: the network as graphs finds the masks that PyTorch finds, on every pixel but for ties."""
+"""browser/export.py: the network as graphs finds the masks that PyTorch finds, but for ties."""
 
 import json
 from itertools import islice
