@@ -73,8 +73,20 @@ def both(folder, network, frames, mask, height=None):
 def test_masks_of_the_bunny_are_equal_but_for_ties(shipped):
     """Sums in another order: where object and background are as likely, a pixel may flip."""
     frames, masks = load_bunny()
-    found, right = both(shipped.folder, shipped.network, frames[:16], masks[0], 160)
-    assert (found != right).mean() < 1e-5 and (right[-1] > 0).mean() > 0.01  # 1 of 1,639,680
+    by_graphs, by_pytorch = (
+        VideoSegmenter(network, "gc", height=160)
+        for network in (Graphs(shipped.folder, shipped.network.config), shipped.network)
+    )
+    flipped = 0
+    for segmenter in (by_graphs, by_pytorch):
+        segmenter.start(frames[0], masks[0])
+    for frame in frames[1:16]:
+        found, right = by_graphs.step(frame), by_pytorch.step(frame)
+        background, rabbit = by_pytorch.probabilities.numpy()  # (H, W) each
+        differ = found != right
+        assert (abs(background - rabbit)[differ] < 1e-3).all()
+        flipped += differ.sum()
+    assert flipped <= 3 and (right > 0).mean() > 0.01  # 1 of 1,639,680
 
 
 @pytest.mark.parametrize("name", VAL)
