@@ -20,6 +20,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # what is stored is shown
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables that a cell prints are tables
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
 myst_enable_extensions = ["dollarmath", "amsmath"]
