@@ -2,7 +2,7 @@
 // has name, credit, length, rate, width, height, a note on what was done to it, and frame(t).
 
 const MOST_LINES = 720; // of a frame: larger ones are shrunk, or masks would take seconds
-const PATIENCE = 8000; // ms to wait for a frame of a video
+const PATIENCE = 8000, LATE = 250; // ms to wait for a frame of a video; for it to be shown
 const CAMERA_RATE = 8, CAMERA_FRAMES = 320; // a second; at most
 
 /** What a person can mend. Its words go on the page. */
@@ -86,6 +86,21 @@ function happens(element, event, words = "") {
   });
 }
 
+/** The frame of `time` is on show, or no more is to be waited for. "seeked" may come before the frame:
+ * who draws the element then gets the frame that was there before. `near` tells them apart. */
+function shows(video, time, near) {
+  return new Promise(done => {
+    let over = false;
+    const end = () => { over = true; done(); };
+    const see = (_, {mediaTime}) => {
+      if (Math.abs(mediaTime - time) < near) end();
+      else if (!over) video.requestVideoFrameCallback(see);
+    };
+    video.requestVideoFrameCallback?.(see); // a hidden tab and an old browser never call it
+    video.addEventListener("seeked", () => setTimeout(end, LATE), {once: true});
+  });
+}
+
 /** A video file. Its frames come by seeking: any browser can, and they come upright. */
 export class Video {
   static async open(file) {
@@ -132,10 +147,11 @@ export class Video {
     const words = `${name}: it is damaged at frame ${t}. What was found before stays.`;
     const time = Math.min((t * this.every + 0.5) / this.fileRate, Math.max(0, video.duration - 1e-3));
     if (Math.abs(video.currentTime - time) > 1e-4 || video.seeking) {
-      const there = happens(video, "seeked", words);
+      const there = happens(video, "seeked", words), shown = shows(video, time, 1 / this.fileRate);
       video.currentTime = time;
       await there;
       while (video.seeking) await happens(video, "seeked", words); // the event was of a seek before
+      await shown;
     }
     if (video.error || video.readyState < 2) throw new Unusable(words);
     return this.reader.read(video);

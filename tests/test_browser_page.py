@@ -251,6 +251,25 @@ def test_own_video_painted_by_hand_with_two_objects(page, built, videos):
     assert_same(found, list(right.values()))
 
 
+def test_each_frame_of_a_video_is_the_one_of_its_number(page, videos):
+    """There and back, 600 times: a browser says that it is there before the frame is."""
+    choose(page, videos / "long.webm", "long.webm")
+    lefts = page.evaluate(
+        """async () => {
+          const found = [], {source} = gcvos.state;
+          for (let i = 0; i < 600; i++) {
+            const {data, width} = await source.frame(i * 8 % 21), row = 48 * width;
+            const orange = x => data[4 * (row + x)] > 200 && data[4 * (row + x) + 2] < 90;
+            found.push([...Array(width).keys()].find(orange));
+          }
+          return found;
+        }"""
+    )
+    numbers = np.arange(600) * 8 % 21
+    apart = np.abs(np.array(lefts) - (20 + 4 * numbers))  # the square goes four pixels a frame
+    assert apart.max() <= 1, f"frames {numbers[apart > 1]} were not"
+
+
 def test_it_works_with_the_keyboard_alone(page, videos):
     choose(page, videos / "whole.mp4", "whole.mp4")
     page.locator("#frame").focus()
