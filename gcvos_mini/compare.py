@@ -1,27 +1,36 @@
 """The same network trained several ways, side by side: memories, normalisations, losses.
 
     python -m gcvos_mini.compare --data DIR --out DIR
+    python -m gcvos_mini.compare --data DAVIS STILLS --stage videos --validate held-out --out DIR \
+        --init WEIGHTS --memory pam gcvos_mini.memories.delta:Delta
 
-Every variant differs from `gc` in what its row of VARIANTS says and in nothing else: the same fresh
-weights, clips, order and number of steps, for each seed. It is then scored on the split `val` with
-the DAVIS protocol. What is done is not done again; two processes with other --variants or --seeds
-may fill one folder. Notebook 09 shows the result.
+Every variant differs from `gc` in what its row of VARIANTS says and in nothing else: the same
+start, clips, order and number of steps, for each seed. It is then scored with the DAVIS protocol,
+on the embedded split `val` or on sequences of the data kept out of training. What is done is not
+done again; two processes with other --variants or --seeds may fill one folder. Notebook 09 shows
+the results.
 """
 
 import csv
 import json
 import statistics
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
+from tqdm import tqdm
+
+from gcvos_mini.clips import held_out
 from gcvos_mini.complexity import MIB
-from gcvos_mini.config import MINI, Config
-from gcvos_mini.davis import load_split
+from gcvos_mini.config import MINI, Config, sequences_of
+from gcvos_mini.davis import Sequence, load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import LARGEST_SEED, BadInput, at_least, exit_on_bad_input
-from gcvos_mini.evaluate import score_masks, segment_split
+from gcvos_mini.evaluate import score_sequence, segment_sequence
 from gcvos_mini.memory import make_memory
 from gcvos_mini.network import load_model
+from gcvos_mini.results import average, interval
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.tables import markdown
 from gcvos_mini.train import Run, fit
@@ -37,6 +46,7 @@ class Variant:
     stage: dict = field(default_factory=dict)
 
 
+FEWEST = 5  # sequences of which an interval is given
 # All that it knows is its memory; the lines are those that its training crops stand for.
 BASE = replace(MINI, previous_mask=False, height=144)
 VARIANTS = {
@@ -55,49 +65,109 @@ def variant_of(name: str) -> Variant:
     return VARIANTS.get(name) or Variant(f"memory {name}", memory=name)
 
 
-def train_and_score(
-    name: str,
-    seed: int,
-    data: Path,
-    out: Path,
-    steps: int,
-    base: Config = BASE,
-    stage: str = "embedded",
-    on: str | None = None,
-) -> dict:
+@dataclass(kw_only=True)
+class Comparison:
+    """What all variants have in common.
+
+    Args:
+        data: folders to train on; without --validate, one of the embedded clips
+            (python -m gcvos_mini.toy --out DIR), whose split val is scored.
+        out: folder for weights, masks, logs and results.
+        steps: of each run.
+        stage: of MINI, in config.py.
+        init: weights that every run starts from, whatever memory they were trained for; the
+            ImageNet backbone and fresh heads if not given.
+        validate: names of sequences to keep out of training, and to score; held-out: the eight on
+            which this project makes its choices (config.py).
+        device: cuda, mps or cpu; the best there is if not given.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    steps: int = 600
+    stage: str = "embedded"
+    init: Path | None = None
+    validate: tuple[str, ...] = ()
+    device: str | None = None
+
+
+def scored(asked: Comparison) -> list[tuple[Sequence, int]]:
+    """[(Sequence, year)] that every variant is scored on."""
+    if asked.validate:
+        return held_out(asked.data, sequences_of(asked.validate))
+    return [(sequence, 2017) for sequence in load_split(asked.data[0], 2017, "val")]
+
+
+def train_and_score(name: str, seed: int, asked: Comparison, base: Config = BASE) -> dict:
     """Train one variant and score it; writes out/NAME-SEED/result.json, and returns what it holds.
 
-    stage: of base.stages; on: the device. STM's memory is scored twice: with every frame written,
-    and with every fifth. Scores are in [0, 1]; "state_MiB" is one object's memory at the end.
-    Raises BadInput where the folder holds a run with other settings.
+    STM's memory is scored twice: with every frame written, and with every fifth. Scores are in
+    [0, 1]; "state_MiB" is one object's memory at the end of the last sequence. Raises BadInput
+    where the folder holds a run with other settings.
     """
-    variant, folder = variant_of(name), out / f"{name.replace(':', '.')}-{seed}"
-    config = replace(base, memory=variant.memory, **variant.config)
-    settings = replace(base.stages[stage], height=None, **variant.stage)
-    asked = {"variant": name, "seed": seed, "steps": steps, "data": str(data)}
+    variant, folder = variant_of(name), asked.out / f"{name.replace(':', '.')}-{seed}"
+    common = json.loads(json.dumps(asdict(asked), default=str))
+    identity = {"variant": name, "seed": seed} | common
+    del identity["out"], identity["device"]  # no matter for the scores
     if (folder / "result.json").is_file():
         result = json.loads((folder / "result.json").read_text())
-        if {key: result[key] for key in asked} != asked:
+        if {key: result.get(key) for key in identity} != identity:
             raise BadInput(f"{folder}: holds a run with other settings; choose another --out")
         return result
-    clips = steps * settings.batch
-    run = Run(data=[data], out=folder, backbone="imagenet", clips=clips, seed=seed, device=on)
+    config = replace(base, memory=variant.memory, **variant.config)
+    settings = replace(base.stages[asked.stage], height=None, **variant.stage)
+    run = Run(
+        data=list(asked.data), out=folder, init=asked.init,
+        backbone=None if asked.init else "imagenet", clips=asked.steps * settings.batch,
+        validate=sequences_of(asked.validate), seed=seed, device=asked.device,
+    )  # fmt: skip
     fit(config, settings, run)
-    network = load_model(folder / "last.safetensors", device=pick_device(on))
-    sequences = load_split(data, 2017, "val")
+    network = load_model(folder / "last.safetensors", device=pick_device(asked.device))
     scores = {}
     for every in (1, 5) if variant.memory == "stm" else (1,):
         segmenter = VideoSegmenter(network, write_every=every)
-        segment_split(sequences, 2017, segmenter, folder / f"masks-{every}")
-        mean = score_masks(data, 2017, "val", folder / f"masks-{every}")["mean"]
-        state = segmenter.memory.nbytes / MIB / len(segmenter.ids)  # of one object, at the end
-        scores[every] = {key: mean[key] for key in ("JF_mean", "J_mean", "F_mean")}
-        scores[every] |= {"state_MiB": state, "frames": len(sequences[-1].frames)}
+        scores[every] = score(segmenter, scored(asked), folder / f"masks-{every}")
     with (folder / "log.csv").open() as file:
         speed = [float(row["clips_per_second"]) for row in csv.DictReader(file)]
-    result = asked | {"clips_per_second": statistics.median(speed), "scores": scores}
+    result = identity | {"clips_per_second": statistics.median(speed), "scores": scores}
     (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return json.loads(json.dumps(result))
+
+
+def score(segmenter: VideoSegmenter, sequences: list[tuple[Sequence, int]], masks: Path) -> dict:
+    """Scores over all objects, and of each: {KEYS…, "objects": {sequence: [J&F, …]}}."""
+    found = {}
+    with tqdm(total=sum(len(s.frames) for s, _ in sequences), unit="frame", disable=None) as bar:
+        for sequence, year in sequences:
+            segment_sequence(sequence, year, segmenter, masks / sequence.name, bar)
+            scores = score_sequence(sequence, masks / sequence.name, year)
+            found[sequence.name] = list(scores["objects"].values())
+    mean = average(scores for objects in found.values() for scores in objects)
+    return {key: mean[key] for key in ("JF_mean", "J_mean", "F_mean")} | {
+        "state_MiB": segmenter.memory.nbytes / MIB / len(segmenter.ids),
+        "frames": len(sequences[-1][0].frames),
+        "objects": {name: [o["JF_mean"] for o in objects] for name, objects in found.items()},
+    }
+
+
+def of_all_seeds(scores: list[dict]) -> dict[str, dict]:
+    """Scores of several seeds as results.interval takes them: by sequence, with all their objects.
+
+    So sequences are drawn again, which is where the uncertainty lies, and not seeds.
+    """
+    return {
+        name: {"objects": {(i, o): {"JF_mean": JF} for i, s in enumerate(scores)
+                           for o, JF in enumerate(s["objects"][name])}}
+        for name in scores[0]["objects"]
+    }  # fmt: skip
+
+
+def sure(scores: list[dict]) -> str:
+    """The 95 % interval of scores of several seeds; of a handful of sequences it would say nothing."""
+    if len(scores[0].get("objects", ())) < FEWEST:
+        return "too few"
+    low, high = interval(of_all_seeds(scores))
+    return f"{low:.3f} to {high:.3f}"
 
 
 def table(results: list[dict]) -> str:
@@ -111,54 +181,51 @@ def table(results: list[dict]) -> str:
             J, F = (statistics.mean(score[key] for score in scores) for key in ("J_mean", "F_mean"))
             text = variant_of(name).text + ("" if every == "1" else f", every {every}th frame kept")
             rows.append((
-                name, text, f"{statistics.mean(JF):.3f}", ", ".join(f"{x:.3f}" for x in JF),
-                f"{J:.3f}", f"{F:.3f}", f"{scores[0]['state_MiB']:.3f}",
+                name, text, f"{statistics.mean(JF):.3f}", sure(scores),
+                ", ".join(f"{x:.3f}" for x in JF), f"{J:.3f}", f"{F:.3f}",
+                f"{scores[0]['state_MiB']:.3f}",
             ))  # fmt: skip
-    header = ("variant", "what", "J&F", "of each seed", "J", "F", "state, MiB an object")
+    header = ("variant", "what", "J&F", "95 %", "of each seed", "J", "F", "state, MiB an object")
     return markdown(header, rows)
 
 
 def compare(
-    data: Path,
-    out: Path,
-    steps: int = 600,
+    asked: Annotated[Comparison, tyro.conf.OmitArgPrefixes],
     variants: tuple[str, ...] = tuple(VARIANTS),
     memory: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1),
-    device: str | None = None,
 ) -> None:
-    """Train and score variants of MINI on the embedded clips; print a table, write results.json.
+    """Train and score variants of MINI; print a table, write results.json.
 
     Args:
-        data: the embedded clips (python -m gcvos_mini.toy --out DIR).
-        out: folder for weights, masks, logs and results.
-        steps: of each run.
+        asked: what all of them have in common.
         variants: which ones; all if none.
         memory: more rows, each the same network with one of these memories: gc, stm, stm-linear,
             pam, or module:Class of your own.
-        seeds: of fresh weights and clips.
-        device: cuda, mps or cpu; the best there is if not given.
+        seeds: of clips, and of weights that start fresh.
     """
-    at_least(1, steps=steps)
+    at_least(1, steps=asked.steps)
     for seed in seeds:
         at_least(0, LARGEST_SEED, seeds=seed)
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise BadInput(f"--variants {unknown[0]}: choose from {', '.join(VARIANTS)}")
+    if asked.stage not in MINI.stages:
+        raise BadInput(f"--stage {asked.stage}: choose from {', '.join(MINI.stages)}")
     names = list(dict.fromkeys((*variants, *memory)))
     for name in memory:
         make_memory(name, BASE)  # a name that is none is found now
+    base = replace(BASE, height=MINI.height if asked.validate else BASE.height)
+    scored(asked)  # sequences that are not there are named now, not after an hour
     for seed in seeds:
         for name in names:
-            train_and_score(name, seed, data, out, steps, on=device)
-    results = [json.loads(path.read_text()) for path in sorted(out.glob("*/result.json"))]
+            train_and_score(name, seed, asked, base)
+    results = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
     order = list(VARIANTS) + [r["variant"] for r in results if r["variant"] not in VARIANTS]
     results.sort(key=lambda result: (order.index(result["variant"]), result["seed"]))
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (asked.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 
 if __name__ == "__main__":
-    import tyro
-
     exit_on_bad_input(lambda: tyro.cli(compare))

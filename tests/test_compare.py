@@ -4,9 +4,11 @@ import dataclasses
 import json
 
 import pytest
+from safetensors import safe_open
 
 from gcvos_mini import compare
 from gcvos_mini.config import SMOKE
+from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.network import load_model
@@ -17,7 +19,8 @@ def run(toy_data, tmp_path):
     """Train a variant of the smallest network for two steps, and score it."""
 
     def call(name, steps=2):
-        return compare.train_and_score(name, 0, toy_data, tmp_path, steps, SMOKE)
+        asked = compare.Comparison(data=(toy_data,), out=tmp_path, steps=steps)
+        return compare.train_and_score(name, 0, asked, SMOKE)
 
     return call
 
@@ -66,25 +69,50 @@ def test_what_is_done_is_not_done_again(run, monkeypatch):
         run("gc", steps=3)
 
 
-def result(variant, seed, JF):
+def test_sequences_kept_out_are_scored_by_their_own_protocol(toy_data, tmp_path):
+    """One sequence of two, given by name: not trained on, and what evaluate says of its masks."""
+    names = [s.name for s in load_split(toy_data, 2017, "train")]
+    asked = compare.Comparison(
+        data=(toy_data,), out=tmp_path, steps=1, stage="videos", validate=(names[0],)
+    )
+    scores = compare.train_and_score("gc", 0, asked, SMOKE)["scores"]["1"]
+    assert list(scores["objects"]) == [names[0]]
+    masks = tmp_path / "gc-0/masks-1"
+    wanted = score_masks(toy_data, 2017, "train", masks, only=names[:1])["mean"]["JF_mean"]
+    assert scores["JF_mean"] == pytest.approx(wanted, abs=1e-12)
+    with safe_open(tmp_path / "gc-0/state.safetensors", "pt") as state:
+        assert names[0] in str(state.metadata())  # a run that saw it would not say so
+
+
+def result(variant, seed, JF, sequences="abcde"):
     score = {"JF_mean": JF, "J_mean": JF - 0.1, "F_mean": JF + 0.1, "state_MiB": 0.5}
+    score["objects"] = dict.fromkeys(sequences, [JF])
     return {"variant": variant, "seed": seed, "scores": {"1": score}}
 
 
 def test_table_has_the_mean_of_all_seeds():
-    table = compare.table([result("gc", 0, 0.5), result("gc", 1, 0.7), result("pam", 0, 0.4)])
+    table = compare.table([result("gc", 0, 0.5), result("gc", 1, 0.7), result("pam", 0, 0.4, "ab")])
     text = "global context, eqs. 1 to 3, mean over the positions"
-    assert f"| gc | {text} | 0.600 | 0.500, 0.700 | 0.500 | 0.700 | 0.500 |" in table
-    assert "| pam | memory pam | 0.400 | 0.400 | 0.300 |" in table
+    scores = "0.600 | 0.600 to 0.600 | 0.500, 0.700 | 0.500 | 0.700 | 0.500"  # not 0.5 to 0.7
+    assert f"| gc | {text} | {scores} |" in table
+    assert "| pam | memory pam | 0.400 | too few | 0.400 | 0.300 |" in table
+
+
+def test_interval_is_over_sequences_with_all_their_objects():
+    """A sequence of two objects that fails, beside four that do not: drawn k times of five, it leaves
+    a mean of 1 - 2k / (5 + k). k is 3 or more in 6 % of the draws, 4 or more in 0.7 %: 0.25."""
+    score = {"objects": {"a": [0.0, 0.0]} | dict.fromkeys("bcde", [1.0])}
+    assert compare.sure([score, score]) == "0.250 to 1.000"
 
 
 def test_rows_stand_in_the_order_of_the_table(toy_data, tmp_path, monkeypatch, capsys):
-    def made(name, seed, data, out, steps, on):
-        (out / f"{name}-{seed}").mkdir(parents=True)
-        (out / f"{name}-{seed}/result.json").write_text(json.dumps(result(name, seed, 0.3)))
+    def made(name, seed, asked, base):
+        (asked.out / f"{name}-{seed}").mkdir(parents=True)
+        (asked.out / f"{name}-{seed}/result.json").write_text(json.dumps(result(name, seed, 0.3)))
 
     monkeypatch.setattr(compare, "train_and_score", made)
-    compare.compare(toy_data, tmp_path, variants=("stm", "gc"), memory=("pam", "gc"), seeds=(1, 0))
+    asked = compare.Comparison(data=(toy_data,), out=tmp_path)
+    compare.compare(asked, variants=("stm", "gc"), memory=("pam", "gc"), seeds=(1, 0))
     written = json.loads((tmp_path / "results.json").read_text())
     order = [(r["variant"], r["seed"]) for r in written]
     assert order == [(name, seed) for name in ("gc", "stm", "pam") for seed in (0, 1)]
@@ -93,4 +121,4 @@ def test_rows_stand_in_the_order_of_the_table(toy_data, tmp_path, monkeypatch, c
 
 def test_unknown_names_are_refused(toy_data, tmp_path):
     with pytest.raises(BadInput, match="--variants nope: choose from gc, stm"):
-        compare.compare(toy_data, tmp_path, variants=("nope",))
+        compare.compare(compare.Comparison(data=(toy_data,), out=tmp_path), variants=("nope",))
