@@ -163,7 +163,7 @@ def of_all_seeds(scores: list[dict]) -> dict[str, dict]:
 
 
 def sure(scores: list[dict]) -> str:
-    """The 95 % interval of scores of several seeds; of a handful of sequences it would say nothing."""
+    """The 95 % interval of scores of several seeds; of very few sequences it would say nothing."""
     if len(scores[0].get("objects", ())) < FEWEST:
         return "too few"
     low, high = interval(of_all_seeds(scores))

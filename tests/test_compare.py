@@ -99,8 +99,8 @@ def test_table_has_the_mean_of_all_seeds():
 
 
 def test_interval_is_over_sequences_with_all_their_objects():
-    """A sequence of two objects that fails, beside four that do not: drawn k times of five, it leaves
-    a mean of 1 - 2k / (5 + k). k is 3 or more in 6 % of the draws, 4 or more in 0.7 %: 0.25."""
+    """A sequence of two objects that fails, beside four that do not: drawn k times of five, it
+    leaves a mean of 1 - 2k / (5 + k). k is 3 or more in 6 % of draws, 4 or more in 0.7 %: 0.25."""
     score = {"objects": {"a": [0.0, 0.0]} | dict.fromkeys("bcde", [1.0])}
     assert compare.sure([score, score]) == "0.250 to 1.000"
 
