@@ -186,7 +186,7 @@ def table(results: list[dict]) -> str:
                 f"{scores[0]['state_MiB']:.3f}",
             ))  # fmt: skip
     header = ("variant", "what", "J&F", "95 %", "of each seed", "J", "F", "state, MiB an object")
-    return markdown(header, rows)
+    return markdown(header, rows, texts=2)
 
 
 def compare(

@@ -1,0 +1,153 @@
+"""How fast the page is, beside Python in the same run, and whether its memory grows.
+
+    python browser/measure.py --site runs/browser/site --threads 1 2 --frames 2000
+
+Needs Chromium and Playwright (the extra `test`). The bunny, one object; close what else is running.
+"""
+
+import functools
+import http.server
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from gcvos_mini.bunny import FOLDER, load_bunny
+from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
+from gcvos_mini.network import load_model
+from gcvos_mini.segment import VideoSegmenter
+from gcvos_mini.tables import markdown
+
+STEPS = 30  # frames timed at each size
+WATCH = """globalThis.stalls = [0];
+new PerformanceObserver(list => stalls.push(...list.getEntries().map(entry => entry.duration)))
+  .observe({type: "longtask", buffered: true});"""
+STEP = """async () => {
+  const from = performance.now();
+  document.querySelector("#on").click();
+  await gcvos.settled();
+  return performance.now() - from;
+}"""
+BYTES = "performance.measureUserAgentSpecificMemory().then(memory => memory.bytes)"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A static host that says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+def opened(browser, url: str, threads: int):
+    """The page on so many threads, stopped, and the seconds until its first mask was found."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    page.add_init_script(WATCH)
+    start = time.perf_counter()
+    page.goto(f"{url}?threads={threads}")
+    page.wait_for_function("globalThis.gcvos?.state.newest >= 1")  # it plays at once
+    seconds = time.perf_counter() - start
+    page.evaluate("gcvos.ready")
+    page.locator("#play").click()
+    page.evaluate("gcvos.settled()")
+    return page, seconds
+
+
+def of_page(page, lines: int) -> float:
+    """Milliseconds from one mask on the screen to the next, the median."""
+    page.locator("#lines").select_option(str(lines))
+    page.locator("#bunny").click()
+    page.evaluate("gcvos.settled()")
+    return statistics.median(page.evaluate(STEP) for _ in range(STEPS))
+
+
+def of_python(lines: int, threads: int) -> float:
+    """Milliseconds a frame of Python's segmenter in float32, the median."""
+    torch.set_num_threads(threads)
+    frames, masks = load_bunny()
+    segmenter, times = VideoSegmenter(load_model("mini"), height=lines), []
+    segmenter.start(frames[0], masks[0])
+    for frame in frames[1 : STEPS + 1]:
+        start = time.perf_counter()
+        segmenter.step(frame)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def growth(page, frames: int) -> float:
+    """Bytes by which the page grows from frame 70 of a long video to its end."""
+    pictures = sorted((FOLDER / "JPEGImages" / "240p" / "bunny").glob("*.jpg"))[:30]
+    with tempfile.TemporaryDirectory() as folder:
+        names = [Path(folder) / f"{t:05}.jpg" for t in range(frames)]
+        for t, name in enumerate(names):
+            name.write_bytes(pictures[t % len(pictures)].read_bytes())
+        page.locator("#lines").select_option("160")
+        page.locator("#file").set_input_files(names)
+        page.wait_for_function("n => gcvos.state.source.length === n", arg=frames)
+        page.evaluate("gcvos.settled()")
+        page.evaluate("gcvos.painter.ids.fill(1, 40000, 60000)")
+        page.locator("#apply").click()
+        page.locator("#play").click()
+        page.wait_for_function("gcvos.state.newest >= 70")
+        before, seen = page.evaluate(BYTES), 0
+        with tqdm(total=frames, unit="frame", disable=None) as bar:
+            while seen < frames - 1:
+                page.wait_for_timeout(1000)
+                bar.update(-seen + (seen := page.evaluate("gcvos.state.newest")))
+        return page.evaluate(BYTES) - before
+
+
+def measure(
+    site: Path,
+    threads: tuple[int, ...] = (1, 2),
+    lines: tuple[int, ...] = (160, 240),
+    frames: int = 0,
+) -> None:
+    """Print tables.
+
+    Args:
+        site: the folder that build.py made.
+        threads: of the page, and of Python.
+        lines: at which the network works: 160, 240 or 320.
+        frames: of a long video for the page's memory, above 70; none if 0.
+    """
+    if not (site / "index.html").is_file():
+        raise BadInput(
+            f"{site}: no page there; make it: python browser/build.py --out {site.parent}"
+        )
+    at_least(71, frames=frames or 71)
+    from playwright.sync_api import sync_playwright
+
+    handler = functools.partial(Quiet, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rows, url = [], f"http://127.0.0.1:{server.server_port}/"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for count in threads:
+            page, first = opened(browser, url, count)
+            for height in lines:
+                ours, python = of_page(page, height), of_python(height, count)
+                stall = page.evaluate("Math.max(...stalls)")
+                rows.append((count, height, f"{first:.1f}", f"{ours:.0f}", f"{python:.0f}",
+                             f"{ours / python:.1f}", f"{stall:.0f}"))  # fmt: skip
+            if frames and count == threads[-1]:
+                print(f"{frames} frames: {growth(page, frames) / 1e6:+.1f} MB")
+            page.close()
+        browser.close()
+    server.shutdown()
+    print(markdown(("threads", "lines", "first mask, s", "a frame, ms", "Python, ms", "times",
+                    "longest stall, ms"), rows))  # fmt: skip
+
+
+if __name__ == "__main__":
+    import tyro
+
+    exit_on_bad_input(lambda: tyro.cli(measure))
