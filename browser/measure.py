@@ -23,7 +23,6 @@ from gcvos_mini.network import load_model
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.tables import markdown
 
-STEPS = 30  # frames timed at each size
 WATCH = """globalThis.stalls = [0];
 new PerformanceObserver(list => stalls.push(...list.getEntries().map(entry => entry.duration)))
   .observe({type: "longtask", buffered: true});"""
@@ -58,21 +57,21 @@ def opened(browser, url: str, threads: int):
     return page, seconds
 
 
-def of_page(page, lines: int) -> float:
+def of_page(page, lines: int, steps: int) -> float:
     """Milliseconds from one mask on the screen to the next, the median."""
     page.locator("#lines").select_option(str(lines))
     page.locator("#bunny").click()
     page.evaluate("gcvos.settled()")
-    return statistics.median(page.evaluate(STEP) for _ in range(STEPS))
+    return statistics.median(page.evaluate(STEP) for _ in range(steps))
 
 
-def of_python(lines: int, threads: int) -> float:
+def of_python(lines: int, threads: int, steps: int) -> float:
     """Milliseconds a frame of Python's segmenter in float32, the median."""
     torch.set_num_threads(threads)
     frames, masks = load_bunny()
     segmenter, times = VideoSegmenter(load_model("mini"), height=lines), []
     segmenter.start(frames[0], masks[0])
-    for frame in frames[1 : STEPS + 1]:
+    for frame in frames[1 : steps + 1]:
         start = time.perf_counter()
         segmenter.step(frame)
         times.append(1e3 * (time.perf_counter() - start))
@@ -106,6 +105,7 @@ def measure(
     site: Path,
     threads: tuple[int, ...] = (1, 2),
     lines: tuple[int, ...] = (160, 240),
+    steps: int = 30,
     frames: int = 0,
 ) -> None:
     """Print tables.
@@ -114,6 +114,7 @@ def measure(
         site: the folder that build.py made.
         threads: of the page, and of Python.
         lines: at which the network works: 160, 240 or 320.
+        steps: frames timed at each size.
         frames: of a long video for the page's memory, above 70; none if 0.
     """
     if not (site / "index.html").is_file():
@@ -121,20 +122,26 @@ def measure(
             f"{site}: no page there; make it: python browser/build.py --out {site.parent}"
         )
     at_least(71, frames=frames or 71)
-    from playwright.sync_api import sync_playwright
+    at_least(1, 63, steps=steps)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        raise BadInput("this needs Playwright: pip install -e '.[test]'") from None
 
     handler = functools.partial(Quiet, directory=str(site))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     rows, url = [], f"http://127.0.0.1:{server.server_port}/"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        program = shutil.which("chromium") or playwright.chromium.executable_path
+        if not Path(program).is_file():
+            raise BadInput("no Chromium: install Debian's package chromium, or run "
+                           "python -m playwright install chromium")  # fmt: skip
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for count in threads:
             page, first = opened(browser, url, count)
             for height in lines:
-                ours, python = of_page(page, height), of_python(height, count)
+                ours, python = of_page(page, height, steps), of_python(height, count, steps)
                 stall = page.evaluate("Math.max(...stalls)")
                 rows.append((count, height, f"{first:.1f}", f"{ours:.0f}", f"{python:.0f}",
                              f"{ours / python:.1f}", f"{stall:.0f}"))  # fmt: skip

@@ -27,6 +27,7 @@ from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.memory import NORMALIZATIONS, at_least_float32
 
 WEIGHTS = resources.files("gcvos_mini") / "weights"  # what ships with the package
+TWIN = "mini-stm"  # MINI trained with STM's memory: ships as weights, and is no Config of its own
 # What a frame asks: key (B, C_key, H/16, W/16), local (B, C_local, H/16, W/16), and skips, what the
 # decoder adds of this frame at strides 8 and 4, (B, decoder_dim, H/8, W/8) and (..., H/4, W/4). For
 # a light memory encoder also features, the query encoder's own at strides 16, 8 and 4.
@@ -282,7 +283,7 @@ def save_model(network: Network, path: Path | str, half: bool = False) -> None:
 
 def find_weights(name: Path | str) -> Path:
     """The file of weights shipped as `name`, or `name` itself, a path. BadInput if none ships."""
-    if name not in CONFIGS:
+    if name not in (*CONFIGS, TWIN):
         return Path(name)
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
@@ -296,12 +297,12 @@ def find_weights(name: Path | str) -> Path:
 def load_model(
     name: Path | str, pretrained: bool = True, device: str | torch.device = "cpu"
 ) -> Network:
-    """A network in eval mode: "mini" or "paper" by name, or a checkpoint file by its path.
+    """A network in eval mode: "mini", "mini-stm" or "paper" by name, or a checkpoint by its path.
 
-    `load_model("mini")` is the network shipped with the package; `pretrained=False` gives fresh
-    weights of that size. The Config is the one that the checkpoint was trained with: its memory,
-    share of the first frame, working height and normalization included.
-    Raises BadInput where there is nothing to load, or it does not fit.
+    `load_model("mini")` is the network shipped with the package, "mini-stm" its twin with STM's
+    memory; `pretrained=False` gives fresh weights of a Config's size. The Config is the one that
+    the checkpoint was trained with: its memory, share of the first frame, working height and
+    normalization included. Raises BadInput where there is nothing to load, or it does not fit.
     """
     if name in CONFIGS and not pretrained:
         return Network(CONFIGS[name]).to(device).eval()

@@ -25,7 +25,7 @@ from gcvos_mini.segment import VideoSegmenter, follow
 
 @dataclass
 class Record:
-    """One video under the global context. Frame 0 has the given mask, and asks nothing."""
+    """One video under a memory. Frame 0 has the given mask, and asks nothing."""
 
     frames: np.ndarray  # uint8 (T, H, W, 3)
     masks: np.ndarray  # uint8 (T, H, W), the given one, then those found
@@ -55,8 +55,9 @@ class Record:
     def implied_weights(self, t: int, y: int, x: int, index: int = 0) -> np.ndarray:
         """Weight of every past position in what cell (y, x) of frame t reads, (t, h, w).
 
-        For object number `index`. The values under these weights sum up to the read, exactly:
-        eqs. 1 and 2 put into eq. 3. Raises ValueError where frame t has no past.
+        For object number `index`, under the global context. The values under these weights sum up
+        to the read, exactly: eqs. 1 and 2 put into eq. 3. Raises ValueError where frame t has no
+        past.
         """
         weights = self._similarity(t, y, x, index) * self.shares(t)[:, None, None]
         return weights / weights[0].size if self.normalization == "mean" else weights
@@ -77,16 +78,18 @@ def watch(
     first_mask: np.ndarray,
     height: int | None = None,
     progress: Callable[[np.ndarray], Iterable[np.ndarray]] = iter,
+    memory: str = "gc",
 ) -> Record:
     """Segment frames uint8 (T, H, W, 3) from a first mask uint8 (H, W) of ids, and keep a Record.
 
     model: with normalization "none" or "mean"; height: as in VideoSegmenter; progress: wraps the
-    frames, such as tqdm. Raises ValueError on another normalization: then weights are not q . k.
+    frames, such as tqdm; memory: by which the masks are found, as make_memory takes it. Raises
+    ValueError on another normalization: then weights are not q . k.
     """
     config = model.config
     if config.normalization not in ("none", "mean"):
         raise ValueError(f"normalization {config.normalization!r}: weights are q . k without it")
-    segmenter = VideoSegmenter(model, "gc", height=height)
+    segmenter = VideoSegmenter(model, memory, height=height)
     masks, keys, values, queries, soft_masks = [], [], [], [], []
     for _, mask in follow(segmenter, progress(frames), first_mask):
         asked = segmenter.query if masks else torch.zeros_like(segmenter.key[0])  # (C_key, h, w)

@@ -4,7 +4,10 @@ masks are those of Python's segmenter."""
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
+from functools import partial
 
 import av
 import numpy as np
@@ -13,6 +16,7 @@ from browser import fresh_page
 from browser_page import odd_files
 from browser_page.built import (
     ARCHIVES,
+    BROWSER,
     archive,
     assert_same,
     modules,
@@ -818,3 +822,18 @@ def test_without_a_camera_it_says_so(page):
     page.wait_for_function("document.getElementById('words').textContent")
     settle(page)
     assert "camera" in words(page) and page.locator("#camera").inner_text() == "Camera"
+
+
+def test_measure_prints_a_row_for_each_size(built):
+    """Of the page and of Python; a folder without the page is refused in one line."""
+    command = [sys.executable, BROWSER / "measure.py", "--threads", "1", "--lines", "160"]
+    run = partial(subprocess.run, capture_output=True, text=True)
+    done = run([*command, "--steps", "2", "--site", built / "site"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    threads, lines, *numbers = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+    assert (threads, lines) == ("1", "160") and all(float(number) >= 0 for number in numbers)
+    first, ours, python, times, stall = map(float, numbers)
+    assert abs(ours / python - times) < 0.1 and min(first, ours, python) > 0
+    refused = run([*command, "--site", built])
+    assert refused.returncode != 0 and refused.stderr.count("\n") == 1
+    assert "no page there; make it: python browser/build.py" in refused.stderr

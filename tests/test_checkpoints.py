@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from gcvos_mini import network as module
 from gcvos_mini.config import CONFIGS, MINI, SMOKE
 from gcvos_mini.errors import BadInput
-from gcvos_mini.memory import SpaceTime
+from gcvos_mini.memory import GlobalContext, SpaceTime
 from gcvos_mini.network import Network, load_model, save_model
 from gcvos_mini.segment import VideoSegmenter
 from gcvos_mini.train import Run, fit
@@ -79,6 +79,16 @@ def test_older_checkpoints_have_no_word_on_the_previous_mask(model, path):
     del notes["previous_mask"]
     save_file(model.state_dict(), path, metadata={"config": json.dumps(notes)})
     assert load_model(path).config == replace(SMOKE, previous_mask=False)
+
+
+def test_the_twin_is_mini_trained_with_stms_memory():
+    """Of the same sizes and settings, on other weights; by name it runs with its own memory."""
+    mini, twin = load_model("mini"), load_model("mini-stm")
+    assert twin.config == replace(mini.config, memory="stm")
+    assert all(x.shape == y.shape for x, y in zip(mini.parameters(), twin.parameters()))
+    assert not torch.equal(mini.key.weight, twin.key.weight)
+    own, minis = (VideoSegmenter(network).memory for network in (twin, mini))
+    assert type(own) is SpaceTime and own.softmax and type(minis) is GlobalContext
 
 
 def test_by_name(path, model, monkeypatch):

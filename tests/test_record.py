@@ -31,6 +31,23 @@ def watched(request):
     return network, watch(network, frames, masks[0])
 
 
+def test_a_record_under_stms_memory_has_its_masks_and_its_read():
+    """Softmax weights times the values written are what the memory reads, object by object."""
+    torch.manual_seed(1)
+    network = Network(SMOKE).eval()
+    frames, masks = map(np.stack, zip(*clip_frames("two-friends", 48, frames=5)))
+    record = watch(network, frames, masks[0], memory="stm")
+    segmenter = VideoSegmenter(network, "stm")
+    segmenter.start(frames[0], masks[0])
+    for frame, mask in zip(frames[1:-1], record.masks[1:]):
+        assert (segmenter.step(frame) == mask).all()
+    read = segmenter.memory.read(torch.from_numpy(record.queries[4])[None])  # (O, C_value, h, w)
+    for o in (0, 1):
+        weights = record.softmax_weights(4, 1, 2, index=o)
+        by_hand = np.einsum("thw,tchw->c", weights, record.values[:4, o])
+        np.testing.assert_allclose(by_hand, read[o, :, 1, 2], rtol=1e-4, atol=1e-6)
+
+
 def test_the_record_is_what_the_segmenter_did(watched):
     network, record = watched
     segmenter = VideoSegmenter(network)
