@@ -227,6 +227,7 @@ class Evaluation:
         out: folder for results.json, and for the masks a network makes.
         memory: gc, stm, stm-linear, pam, or module:Class of your own; the one that the network was
             trained with if not given.
+        write_every: write each n-th frame only to the memory; the STM paper has 5.
         height: height in pixels at which the network works; the checkpoint's own if not given, or
             the frames' where that is less.
         resolution: folder name inside JPEGImages; 480p, or the only one, if not given.
@@ -248,6 +249,7 @@ class Evaluation:
     checkpoint: str | None = None
     out: Path | None = None
     memory: str | None = None
+    write_every: int = 1
     height: int | None = None
     resolution: str | None = None
     official: bool = False
@@ -336,9 +338,11 @@ def make_segmenter(asked: Evaluation) -> Segmenter:
     """The segmenter of a run. Raises BadInput as load_segmenter does."""
     if asked.checkpoint == "first-mask":
         return FirstMask()
-    return load_segmenter(
+    segmenter = load_segmenter(
         asked.checkpoint, asked.memory, asked.height, asked.device, asked.precision
     )
+    segmenter.write_every = asked.write_every
+    return segmenter
 
 
 def kind_of(segmenter: Segmenter) -> dict[str, str | None]:
@@ -363,6 +367,7 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
             "give --masks DIR to score masks, or --checkpoint NAME --out DIR to make them"
         )
     at_least(STRIDE, height=asked.height)
+    at_least(1, write_every=asked.write_every)
     if asked.checkpoint is not None and asked.out is None:
         raise BadInput("--out: missing; --checkpoint needs a folder to write the masks to")
     if asked.masks is not None:

@@ -25,6 +25,7 @@ from gcvos_mini.davis import load_sequence
 from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import Evaluation, score_masks
 from gcvos_mini.masks import read_mask, write_mask
+from gcvos_mini.memory import MEMORIES, SpaceTime
 from gcvos_mini.network import Network, save_model
 from gcvos_mini.results import KEYS, interval
 
@@ -285,6 +286,21 @@ def test_options_reach_the_segmenter(framed, checkpoint, monkeypatch):
     run(framed, checkpoint, memory="stm", height=32)
     assert made == [("smoke", "stm", 32)]
     assert started == [(120, 213, 3), (135, 240, 3)]
+
+
+def test_every_second_frame_is_written(framed, checkpoint, monkeypatch):
+    """To the memory: of twenty frames ten, and results.json says so."""
+    kept = []
+
+    class Counting(SpaceTime):
+        def write(self, key, value):
+            super().write(key, value)
+            kept.append(self.frames)
+
+    monkeypatch.setitem(MEMORIES, "stm", lambda config: Counting())
+    run(framed, checkpoint, memory="stm", height=32, write_every=2)
+    assert kept == [*range(1, 11)] * 2
+    assert json.loads((framed / "out/results.json").read_text())["run"]["write_every"] == 2
 
 
 def test_the_memory_is_the_checkpoints_own_unless_another_is_named(framed, checkpoint, capsys):

@@ -32,7 +32,7 @@ NUMBERS = {
         "minutes": [-1, 0, -0.5, "nan", "-inf"], "learning-rate": [-1e-3, 0, "nan", "-inf"],
         "clips": [-5, 0], "workers": [-1], "seed": SEED,
     },
-    evaluate: {"height": HEIGHT},
+    evaluate: {"height": HEIGHT, "write-every": [-1, 0]},
     segment: {"height": HEIGHT},
     benchmark_memory: {"frames": [-1, 0], "runs": [-1, 0]},
     benchmark_segment: {
