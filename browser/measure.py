@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -32,14 +33,27 @@ STEP = """async () => {
   await gcvos.settled();
   return performance.now() - from;
 }"""
+# Chromium's flags, also of the tests: no graphics card, and nothing asked of the network.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]  # fmt: skip
 BYTES = "performance.measureUserAgentSpecificMemory().then(memory => memory.bytes)"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A static host that says nothing."""
+@contextmanager
+def served(folder: Path):
+    """A folder on a port of this machine, as a static host has it: no headers of its own."""
 
-    def log_message(self, *_):
-        pass
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
 
 
 def opened(browser, url: str, threads: int):
@@ -67,6 +81,7 @@ def of_page(page, lines: int, steps: int) -> float:
 
 def of_python(lines: int, threads: int, steps: int) -> float:
     """Milliseconds a frame of Python's segmenter in float32, the median."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     frames, masks = load_bunny()
     segmenter, times = VideoSegmenter(load_model("mini"), height=lines), []
@@ -75,6 +90,7 @@ def of_python(lines: int, threads: int, steps: int) -> float:
         start = time.perf_counter()
         segmenter.step(frame)
         times.append(1e3 * (time.perf_counter() - start))
+    torch.set_num_threads(before)
     return statistics.median(times)
 
 
@@ -101,6 +117,30 @@ def growth(page, frames: int) -> float:
         return page.evaluate(BYTES) - before
 
 
+def compare(browser, url: str, threads, lines, steps: int, frames: int):
+    """Rows of the table, one for each number of threads and size; see `measure`."""
+    for count in threads:
+        page, first = opened(browser, url, count)
+        for height in lines:
+            ours, python = of_page(page, height, steps), of_python(height, count, steps)
+            stall = page.evaluate("Math.max(...stalls)")
+            yield (count, height, f"{first:.1f}", f"{ours:.0f}", f"{python:.0f}",
+                   f"{ours / python:.1f}", f"{stall:.0f}")  # fmt: skip
+        if frames and count == threads[-1]:
+            print(f"{frames} frames: {growth(page, frames) / 1e6:+.1f} MB")
+        page.close()
+
+
+def check(site: Path, steps: int, frames: int) -> None:
+    """Raises BadInput on what `measure` cannot run with."""
+    if not (site / "index.html").is_file():
+        raise BadInput(
+            f"{site}: no page there; make it: python browser/build.py --out {site.parent}"
+        )
+    at_least(71, frames=frames or 71)
+    at_least(1, 63, steps=steps)
+
+
 def measure(
     site: Path,
     threads: tuple[int, ...] = (1, 2),
@@ -117,39 +157,20 @@ def measure(
         steps: frames timed at each size.
         frames: of a long video for the page's memory, above 70; none if 0.
     """
-    if not (site / "index.html").is_file():
-        raise BadInput(
-            f"{site}: no page there; make it: python browser/build.py --out {site.parent}"
-        )
-    at_least(71, frames=frames or 71)
-    at_least(1, 63, steps=steps)
+    check(site, steps, frames)
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         raise BadInput("this needs Playwright: pip install -e '.[test]'") from None
 
-    handler = functools.partial(Quiet, directory=str(site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    rows, url = [], f"http://127.0.0.1:{server.server_port}/"
-    with sync_playwright() as playwright:
+    with served(site) as url, sync_playwright() as playwright:
         program = shutil.which("chromium") or playwright.chromium.executable_path
         if not Path(program).is_file():
             raise BadInput("no Chromium: install Debian's package chromium, or run "
                            "python -m playwright install chromium")  # fmt: skip
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for count in threads:
-            page, first = opened(browser, url, count)
-            for height in lines:
-                ours, python = of_page(page, height, steps), of_python(height, count, steps)
-                stall = page.evaluate("Math.max(...stalls)")
-                rows.append((count, height, f"{first:.1f}", f"{ours:.0f}", f"{python:.0f}",
-                             f"{ours / python:.1f}", f"{stall:.0f}"))  # fmt: skip
-            if frames and count == threads[-1]:
-                print(f"{frames} frames: {growth(page, frames) / 1e6:+.1f} MB")
-            page.close()
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        rows = list(compare(browser, url, threads, lines, steps, frames))
         browser.close()
-    server.shutdown()
     print(markdown(("threads", "lines", "first mask, s", "a frame, ms", "Python, ms", "times",
                     "longest stall, ms"), rows))  # fmt: skip
 

@@ -25,9 +25,6 @@ MISSING = (
     "no Chromium: install Debian's package chromium, or run python -m playwright install chromium, "
     "or set CHROMIUM to the program"
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync"]  # fmt: skip
 SERVER_SECONDS, RUN_SECONDS = 90, 120  # on a busy machine with two cores
 
 

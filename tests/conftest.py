@@ -35,10 +35,11 @@ def chromium(request):
     sync_api = pytest.importorskip("playwright.sync_api")
     pytest.importorskip("jupyterlab")
     import browser
+    from measure import FLAGS
 
     with sync_api.sync_playwright() as playwright:
         program = browser.find_chromium(playwright)
-        chromium = playwright.chromium.launch(executable_path=program, args=browser.FLAGS)
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
         request.config.stash[BROWSER] = f"Chromium {chromium.version} ({program})"
         yield chromium
         chromium.close()

@@ -5,13 +5,9 @@ of the extra `browser`, npm's archive of onnxruntime-web, Node, Chromium.
 """
 
 import functools
-import http.server
 import json
 import shutil
 import subprocess
-import sys
-import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +32,9 @@ def modules():
     """(build, export) of browser/; skips without the packages they need."""
     for name in PACKAGES:
         pytest.importorskip(name, reason=f"no {name}: pip install -e '.[browser]'")
-    sys.path.insert(0, str(BROWSER))
-    try:
-        import build
-        import export
-    finally:
-        sys.path.remove(str(BROWSER))
+    import build
+    import export
+
     return build, export
 
 
@@ -96,22 +89,6 @@ def node(script, job, folder):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-@contextmanager
-def served(folder):
-    """A folder on a port of this machine, as a static host has it: no headers of its own."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
 
 
 def python_masks(weights, frames, given, height, first=0, share=None):
