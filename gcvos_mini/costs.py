@@ -57,9 +57,9 @@ def memory_costs(
 ) -> list[Cost]:
     """Costs of write and read of the T-th frame, for each T in `frames` and each memory.
 
-    config: of a network; size: (h, w) of its feature map. Memories take turns in every run, so each
-    finds the caches as another left them. One that needs more room than the device has free is not
-    filled: its bytes are told, its time is None.
+    config: of a network; size: (h, w) of its feature map. All take turns in every run, so each
+    finds the caches as another left them, and a machine that slows down slows all. One that needs
+    more room than the device has free is not filled: its bytes are told, its time is None.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -70,23 +70,24 @@ def memory_costs(
         """A key and a value of this shape, as of one frame."""
         return draw(config.key_dim, *shape), draw(config.value_dim, *shape)
 
-    costs, room = [], free_bytes(device)
+    held, nbytes, room = {}, {}, free_bytes(device)
     weights = size[0] * size[1] / (config.key_dim + config.value_dim)  # bytes, for each of state
-    for stop in sorted(frames):
-        held, nbytes = {}, {}
-        for choice in memories:
-            first, more = growth(choice, config, pair(*size), pair(*size))
-            nbytes[name_of(choice)] = first + (stop - 1) * more
-            if COPIES * (1 + weights) * nbytes[name_of(choice)] < room:
-                held[name_of(choice)] = filled(choice, config, size, pair, stop - 1)
-        (key, value), query = pair(*size), draw(config.key_dim, *size)
-        seconds = time_in_turns(held, key, value, query, runs, device)
-        for name in nbytes:
-            median = operations = None
-            if name in held:
-                operations = complexity.operations_of(held[name], key, value, query)
-                median, nbytes[name] = statistics.median(seconds[name]), held[name].nbytes
-            costs.append(Cost(name, stop, nbytes[name], median, operations))
+    for case in itertools.product(sorted(frames), memories):
+        stop, choice = case
+        first, more = growth(choice, config, pair(*size), pair(*size))
+        nbytes[case] = first + (stop - 1) * more
+        if COPIES * (1 + weights) * nbytes[case] < room:
+            held[case] = filled(choice, config, size, pair, stop - 1)
+            room -= held[case].nbytes
+    (key, value), query = pair(*size), draw(config.key_dim, *size)
+    seconds = time_in_turns(held, key, value, query, runs, device)
+    costs = []
+    for stop, choice in nbytes:
+        case, median, operations = (stop, choice), None, None
+        if case in held:
+            operations = complexity.operations_of(held[case], key, value, query)
+            median, nbytes[case] = statistics.median(seconds[case]), held[case].nbytes
+        costs.append(Cost(name_of(choice), stop, nbytes[case], median, operations))
     return costs
 
 
@@ -118,20 +119,19 @@ def filled(choice: Choice, config: Config, size: tuple[int, int], pair, count: i
     return memory
 
 
-def time_in_turns(
-    held: dict[str, Memory], key, value, query, runs: int, device
-) -> dict[str, list[float]]:
-    """{name: seconds of one write and one read} in each run; copies are timed, `held` stays."""
-    seconds = {name: [] for name in held}
+def time_in_turns(held: dict, key, value, query, runs: int, device) -> dict[tuple, list[float]]:
+    """{case: seconds of one write and one read} in each run. held: {case: Memory}, which stays as
+    it is: copies are timed."""
+    seconds = {case: [] for case in held}
     for _ in range(runs):
-        for name, memory in held.items():
-            if sum(seconds[name]) > ENOUGH:
+        for case, memory in held.items():
+            if sum(seconds[case]) > ENOUGH:
                 continue
             memory = copy.deepcopy(memory)
             start = clock(device)
             memory.write(key, value)
             memory.read(query)
-            seconds[name].append(clock(device) - start)
+            seconds[case].append(clock(device) - start)
     return seconds
 
 
