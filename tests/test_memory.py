@@ -286,6 +286,20 @@ def test_pixel_adaptive_adds_the_positions_least_like_the_memory():
         assert torch.equal(memory.store.keys[b, :, 30:], keys[1, b].flatten(1)[:, added])
 
 
+def test_pixel_adaptive_matches_a_query_to_what_it_keeps():
+    """A softmax of dot products over the kept positions, against loops."""
+    keys, values, query, _ = features((3, 1, 4, 2, 5, 3))
+    memory = written(PixelAdaptive(share=0.2), keys, values)
+    kept = memory.store.keys[0].T.tolist(), memory.store.values[0].T.tolist()
+    assert len(kept[0]) == stored(memory)
+    read = memory.read(query)[0].flatten(1).T.tolist()
+    for q, found in zip(query[0].flatten(1).T.tolist(), read, strict=True):
+        near = [math.exp(sum(x * y for x, y in zip(q, k)) / math.sqrt(4)) for k in kept[0]]
+        for c, x in enumerate(found):
+            expected = sum(w * v[c] for w, v in zip(near, kept[1])) / sum(near)
+            assert math.isclose(x, expected, rel_tol=1e-9, abs_tol=1e-12)
+
+
 # ---- bad input ---------------------------------------------------------------------------------
 
 
