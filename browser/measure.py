@@ -37,6 +37,7 @@ STEP = """async () => {
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]  # fmt: skip
+MARKED = "gcvos.state.ids.filter(id => id > 0).length"  # pixels of the newest mask
 BYTES = "performance.measureUserAgentSpecificMemory().then(memory => memory.bytes)"
 
 
@@ -94,8 +95,9 @@ def of_python(lines: int, threads: int, steps: int) -> float:
     return statistics.median(times)
 
 
-def growth(page, frames: int) -> float:
-    """Bytes by which the page grows from frame 70 of a long video to its end."""
+def growth(page, frames: int) -> tuple[float, int]:
+    """Bytes by which the page grows from frame 70 of a long video to its end, and the pixels that
+    are marked then: empty masks would take no room."""
     pictures = sorted((FOLDER / "JPEGImages" / "240p" / "bunny").glob("*.jpg"))[:30]
     with tempfile.TemporaryDirectory() as folder:
         names = [Path(folder) / f"{t:05}.jpg" for t in range(frames)]
@@ -105,7 +107,7 @@ def growth(page, frames: int) -> float:
         page.locator("#file").set_input_files(names)
         page.wait_for_function("n => gcvos.state.source.length === n", arg=frames)
         page.evaluate("gcvos.settled()")
-        page.evaluate("gcvos.painter.ids.fill(1, 40000, 60000)")
+        page.evaluate("gcvos.painter.ids.set(gcvos.state.bunny.mask)")  # the rabbit's own
         page.locator("#apply").click()
         page.locator("#play").click()
         page.wait_for_function("gcvos.state.newest >= 70")
@@ -114,7 +116,7 @@ def growth(page, frames: int) -> float:
             while seen < frames - 1:
                 page.wait_for_timeout(1000)
                 bar.update(-seen + (seen := page.evaluate("gcvos.state.newest")))
-        return page.evaluate(BYTES) - before
+        return page.evaluate(BYTES) - before, page.evaluate(MARKED)
 
 
 def compare(browser, url: str, threads, lines, steps: int, frames: int):
@@ -127,7 +129,8 @@ def compare(browser, url: str, threads, lines, steps: int, frames: int):
             yield (count, height, f"{first:.1f}", f"{ours:.0f}", f"{python:.0f}",
                    f"{ours / python:.1f}", f"{stall:.0f}")  # fmt: skip
         if frames and count == threads[-1]:
-            print(f"{frames} frames: {growth(page, frames) / 1e6:+.1f} MB")
+            more, marked = growth(page, frames)
+            print(f"{frames} frames: {more / 1e6:+.1f} MB, {marked} pixels marked in the last one")
         page.close()
 
 

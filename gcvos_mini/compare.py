@@ -162,30 +162,51 @@ def of_all_seeds(scores: list[dict]) -> dict[str, dict]:
     }  # fmt: skip
 
 
-def sure(scores: list[dict]) -> str:
+def sure(scores: list[dict], sign: str = "") -> str:
     """The 95 % interval of scores of several seeds; of very few sequences it would say nothing."""
     if len(scores[0].get("objects", ())) < FEWEST:
         return "too few"
     low, high = interval(of_all_seeds(scores))
-    return f"{low:.3f} to {high:.3f}"
+    return f"{low:{sign}.3f} to {high:{sign}.3f}"
 
 
-def table(results: list[dict]) -> str:
-    """Results of all seeds as a Markdown table, one row for each variant and way of writing."""
-    rows = []
+def differences(runs: list[dict], others: list[dict], every: str = "1") -> list[dict]:
+    """How far runs are above others of the same seeds, object by object; scores as `sure` takes.
+
+    Sequences differ more than memories do: of such pairs an interval says more than of either.
+    """
+    base = {run["seed"]: run["scores"]["1"] for run in others}
+    pairs = [(run["scores"][every], base[run["seed"]]) for run in runs if run["seed"] in base]
+    return [
+        {"JF_mean": ours["JF_mean"] - theirs["JF_mean"],
+         "objects": {name: [x - y for x, y in zip(JF, theirs["objects"][name])]
+                     for name, JF in ours.get("objects", {}).items()}}
+        for ours, theirs in pairs
+    ]  # fmt: skip
+
+
+def table(results: list[dict], base: str | None = None) -> str:
+    """Results of all seeds as a Markdown table, one row for each variant and way of writing.
+
+    base: the variant, with every frame written, that differences are to; the first if not given.
+    """
+    rows, base = [], base or results[0]["variant"]
     for name in dict.fromkeys(result["variant"] for result in results):
         runs = [result for result in results if result["variant"] == name]
         for every in runs[0]["scores"]:
             scores = [run["scores"][every] for run in runs]
             JF = [score["JF_mean"] for score in scores]
-            J, F = (statistics.mean(score[key] for score in scores) for key in ("J_mean", "F_mean"))
+            ahead = differences(runs, [r for r in results if r["variant"] == base], every)
+            more = "", ""
+            if ahead and (name, every) != (base, "1"):
+                more = f"{statistics.mean(a['JF_mean'] for a in ahead):+.3f}", sure(ahead, "+")
             text = variant_of(name).text + ("" if every == "1" else f", every {every}th frame kept")
             rows.append((
-                name, text, f"{statistics.mean(JF):.3f}", sure(scores),
-                ", ".join(f"{x:.3f}" for x in JF), f"{J:.3f}", f"{F:.3f}",
-                f"{scores[0]['state_MiB']:.3f}",
+                name.rpartition(":")[2], text, f"{statistics.mean(JF):.3f}", sure(scores), *more,
+                ", ".join(f"{x:.3f}" for x in JF), f"{scores[0]['state_MiB']:.3f}",
             ))  # fmt: skip
-    header = ("variant", "what", "J&F", "95 %", "of each seed", "J", "F", "state, MiB an object")
+    header = ("variant", "what", "J&F", "95 %", f"minus {base}", "95 %", "of each seed",
+              "state, MiB an object")  # fmt: skip
     return markdown(header, rows, texts=2)
 
 

@@ -91,11 +91,26 @@ def result(variant, seed, JF, sequences="abcde"):
 
 
 def test_table_has_the_mean_of_all_seeds():
-    table = compare.table([result("gc", 0, 0.5), result("gc", 1, 0.7), result("pam", 0, 0.4, "ab")])
+    """Differences are between runs of the same seed: 0.5 and 0.7 to 0.4, for its one seed 1."""
+    runs = [result("gc", 0, 0.5), result("gc", 1, 0.7), result("a.b:C", 1, 0.4, "abcde")]
     text = "global context, eqs. 1 to 3, mean over the positions"
-    scores = "0.600 | 0.600 to 0.600 | 0.500, 0.700 | 0.500 | 0.700 | 0.500"  # not 0.5 to 0.7
+    scores = "0.600 | 0.600 to 0.600 |  |  | 0.500, 0.700 | 0.500"  # not 0.5 to 0.7
+    table = compare.table(runs)
     assert f"| gc | {text} | {scores} |" in table
-    assert "| pam | memory pam | 0.400 | too few | 0.400 | 0.300 |" in table
+    more = "-0.300 | -0.300 to -0.300"
+    assert f"| C | memory a.b:C | 0.400 | 0.400 to 0.400 | {more} | 0.400 | 0.500 |" in table
+    assert "| +0.300 | +0.300 to +0.300 | 0.500, 0.700 |" in compare.table(runs, base="a.b:C")
+    few = compare.table([*runs[:2], result("pam", 0, 0.4, "ab")])
+    assert "| pam | memory pam | 0.400 | too few | -0.100 | too few | 0.400 |" in few
+
+
+def test_differences_are_object_by_object():
+    """One that is above by 0.2 in each sequence is surely above, however they differ."""
+    others, runs = result("gc", 3, 0.5), result("stm", 3, 0.7)
+    for run, more in ((others, 0), (runs, 0.2)):
+        run["scores"]["1"]["objects"] = {n: [x + more] for n, x in zip("abcde", (0, 1, 2, 3, 4))}
+    assert compare.sure(compare.differences([runs], [others]), "+") == "+0.200 to +0.200"
+    assert compare.sure([runs["scores"]["1"]]) != "2.200 to 2.200"
 
 
 def test_interval_is_over_sequences_with_all_their_objects():

@@ -1,0 +1,34 @@
+"""Which memory, when? What each is worth, against what it costs as a video grows (notebook 09)."""
+
+import statistics
+
+from matplotlib.figure import Figure
+
+from gcvos_mini.costs import Cost
+
+MARKS = "osD^vP*Xpd"  # one for each memory, for those who see no colours
+
+
+def accuracy_against_cost(results: list[dict], costs: list[Cost]) -> Figure:
+    """Each memory as a path: J&F across, bytes (left) and milliseconds (right) along it.
+
+    results: of compare.py, all seeds; costs: of costs.memory_costs, at several lengths. Memories
+    that only one of them has are left out. A path ends where a memory no longer fits the machine.
+    """
+    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    trained = dict.fromkeys(result["variant"] for result in results)
+    names = [n for n in trained if n in {cost.name for cost in costs}]
+    for i, name in enumerate(names):
+        JF = statistics.mean(r["scores"]["1"]["JF_mean"] for r in results if r["variant"] == name)
+        path = [cost for cost in costs if cost.name == name]
+        megabytes = [cost.nbytes / 1e6 for cost in path]
+        milliseconds = [1e3 * cost.seconds for cost in path if cost.seconds is not None]
+        for ax, along in zip(axes, (megabytes, milliseconds)):
+            ax.plot(along, [JF] * len(along), color=f"C{i}", marker=MARKS[i], ms=7, alpha=0.8,
+                    label=name.rpartition(":")[2])  # fmt: skip
+    axes[0].set(xscale="log", xlabel="MB of one object's memory", ylabel="J&F")
+    axes[1].set(xscale="log", xlabel="ms for one more frame")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                  frameon=False)  # fmt: skip
+    return figure
