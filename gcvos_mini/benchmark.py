@@ -3,6 +3,7 @@
 python -m gcvos_mini.benchmark memory      one write and one read after 1 to 10,000 frames
 python -m gcvos_mini.benchmark trigger     SwiftNet's memory: frames written against accuracy
 python -m gcvos_mini.benchmark segment     frames per second of one network with each memory
+python -m gcvos_mini.benchmark train       steps, hours and bytes of training on this device
 python -m gcvos_mini.benchmark evaluate    scoring, beside the official evaluator
 python -m gcvos_mini.benchmark keys        how well single key channels find the objects
 python -m gcvos_mini.benchmark length      scores along a long embedded clip
