@@ -1,12 +1,13 @@
 """Which memory, when? What each is worth, against what it costs as a video grows (notebook 09)."""
 
+import itertools
 import statistics
 
 from matplotlib.figure import Figure
 
 from gcvos_mini.costs import Cost
 
-MARKS = "osD^vP*Xpd"  # one for each memory, for those who see no colours
+MARKS = "osD^vP*Xpd"  # for those who see no colours
 
 
 def accuracy_against_cost(results: list[dict], costs: list[Cost]) -> Figure:
@@ -19,14 +20,18 @@ def accuracy_against_cost(results: list[dict], costs: list[Cost]) -> Figure:
     axes = figure.subplots(1, 2, sharey=True)
     trained = dict.fromkeys(result["variant"] for result in results)
     names = [n for n in trained if n in {cost.name for cost in costs}]
-    for i, name in enumerate(names):
+    for i, (name, mark) in enumerate(zip(names, itertools.cycle(MARKS))):
         JF = statistics.mean(r["scores"]["1"]["JF_mean"] for r in results if r["variant"] == name)
         path = [cost for cost in costs if cost.name == name]
-        megabytes = [cost.nbytes / 1e6 for cost in path]
-        milliseconds = [1e3 * cost.seconds for cost in path if cost.seconds is not None]
-        for ax, along in zip(axes, (megabytes, milliseconds)):
-            ax.plot(along, [JF] * len(along), color=f"C{i}", marker=MARKS[i], ms=7, alpha=0.8,
+        timed = [cost for cost in path if cost.seconds is not None]
+        along = [1e-6 * c.nbytes for c in path], [1e3 * c.seconds for c in timed]
+        for ax, x, shown in zip(axes, along, (path, timed)):
+            ax.plot(x, [JF] * len(x), color=f"C{i}", marker=mark, ms=7, alpha=0.8,
                     label=name.rpartition(":")[2])  # fmt: skip
+            if x and path[-1].nbytes > path[0].nbytes:
+                for end in (0, -1):
+                    ax.annotate(f"{shown[end].frames:,}", (x[end], JF), (0, 7), ha="center",
+                                fontsize=9, textcoords="offset points")  # fmt: skip
     axes[0].set(xscale="log", xlabel="MB of one object's memory", ylabel="J&F")
     axes[1].set(xscale="log", xlabel="ms for one more frame")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
