@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from gcvos_mini.commands import move
-from gcvos_mini.errors import BadInput, free_name
+from gcvos_mini.errors import BadInput, free_name, written_whole
 from gcvos_mini.masks import (
     FEW_LEVELS,
     PALETTE,
@@ -132,18 +132,21 @@ def mend(video, masks):
     if not any(can_mend(mask) for mask in masks):
         return []
     table = level_table(masks, video.year) if any(mask.soft for mask in masks) else None
+    lines = []
     for mask in masks:
-        target = video.fixed / mask.path.name
+        target, written = video.fixed / mask.path.name, True
         if mask.state == "ids" and table is None:
-            copy_once(mask.path, target)
+            written = copy_once(mask.path, target)
         elif not mask.error:
             labels = mask_labels(mask.path)[1]
-            write_once(target, labels if table is None else harden(labels, table))
+            written = write_once(target, labels if table is None else harden(labels, table))
+        if not written:
+            lines.append(f"kept, not as mended now: {target}; to have it mended anew, remove it")
     old, new = video.masks_folder, video.fixed
     kept = free_name(new.with_name(f"{new.name}.original"))
     use = f"{move(old, kept)} && {move(new, old)}"
-    lost = [f"not mended, put a good one into {new}: {mask.path}" for mask in masks if mask.error]
-    return [*lost, f"mended: {new}; to use it: {use}"]
+    lines += [f"not mended, put a good one into {new}: {mask.path}" for mask in masks if mask.error]
+    return [*lines, f"mended: {new}; to use it: {use}"]
 
 
 def can_mend(mask):
@@ -182,13 +185,20 @@ def harden(labels, table):
 
 
 def write_once(path, labels):
-    """Write a mask unless it is there already."""
-    if not (path.is_file() and np.array_equal(read_mask(path), labels)):
+    """Write a mask where there is none; False where there is another one, corrected by hand say."""
+    if not path.exists():
         write_mask(path, labels)
+        return True
+    try:
+        return np.array_equal(read_mask(path), labels)
+    except BadInput:
+        return False
 
 
 def copy_once(source, path):
-    """Copy a file unless it is there already."""
-    if not (path.is_file() and path.read_bytes() == source.read_bytes()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, path)
+    """Copy a file where there is none; False where there is another one, as of write_once."""
+    if path.exists():
+        return path.read_bytes() == source.read_bytes()
+    with written_whole(path) as unfinished:
+        shutil.copyfile(source, unfinished)
+    return True

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from gcvos_mini import fast
 from gcvos_mini.config import CONFIGS, STRIDE
 from gcvos_mini.costs import benchmark_memory, benchmark_trigger, check_memories
-from gcvos_mini.davis import load_split
+from gcvos_mini.davis import check_later_mask, load_split
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import BadInput, at_least, exit_on_bad_input
 from gcvos_mini.fast import Precision, pick_precision
@@ -190,6 +190,8 @@ def benchmark_keys(
     at_least(STRIDE, height=height)
     network = load_model(checkpoint, device=pick_device(device))
     sequences = load_split(data, year, split)
+    for sequence in sequences:
+        check_later_mask(sequence)
     names, scores = [], []
     for sequence in tqdm(sequences, "keys", unit="sequence", disable=None):
         found, true = (key_scores(network, sequence, year, height, t) for t in (False, True))
@@ -234,7 +236,7 @@ def benchmark_length(
     segmenter = load_segmenter(checkpoint, memory, device=device)
     parts = np.linspace(1, frames - 1, 6).astype(int)  # five parts of equal length
     rows = []
-    for clip in clips:
+    for clip in clips or VAL:
         JF = scores_along(segmenter, clip, frames)
         means = [JF[: head - 1].mean(), JF.mean(), JF.mean() - JF[: head - 1].mean()]
         means += [JF[a - 1 : b - 1].mean() for a, b in zip(parts[:-1], parts[1:])]

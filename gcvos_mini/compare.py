@@ -26,7 +26,7 @@ from gcvos_mini.complexity import MIB
 from gcvos_mini.config import MINI, Config, sequences_of
 from gcvos_mini.davis import Sequence, load_split
 from gcvos_mini.device import pick_device
-from gcvos_mini.errors import LARGEST_SEED, BadInput, at_least, exit_on_bad_input
+from gcvos_mini.errors import LARGEST_SEED, BadInput, at_least, exit_on_bad_input, written_whole
 from gcvos_mini.evaluate import score_sequence, segment_sequence
 from gcvos_mini.memory import make_memory
 from gcvos_mini.network import load_model
@@ -92,10 +92,33 @@ class Comparison:
 
 
 def scored(asked: Comparison) -> list[tuple[Sequence, int]]:
-    """[(Sequence, year)] that every variant is scored on."""
+    """[(Sequence, year)] that every variant is scored on.
+
+    Raises BadInput on one that is not there, or has nothing to score.
+    """
     if asked.validate:
-        return held_out(asked.data, sequences_of(asked.validate))
-    return [(sequence, 2017) for sequence in load_split(asked.data[0], 2017, "val")]
+        found = held_out(asked.data, sequences_of(asked.validate))
+    else:
+        found = [(sequence, 2017) for sequence in load_split(asked.data[0], 2017, "val")]
+    for sequence, _ in found:
+        if len(sequence.masks) <= 2:
+            first = next(iter(sequence.masks.values()))
+            raise BadInput(
+                f"{first.parent}: has {len(sequence.masks)} masks, of which the first and the last "
+                "do not count; give it a third, or --validate on other sequences"
+            )
+    return found
+
+
+def read_result(path: Path) -> dict:
+    """What a result.json holds. Raises BadInput where it is damaged, or something else."""
+    try:
+        result = json.loads(path.read_text())
+        if {"variant", "seed", "scores"} <= result.keys():
+            return result
+    except (ValueError, AttributeError):  # no JSON, or no object in it
+        pass
+    raise BadInput(f"{path}: damaged, or no result of this command; remove it, and run this again")
 
 
 def train_and_score(name: str, seed: int, asked: Comparison, base: Config = BASE) -> dict:
@@ -110,7 +133,7 @@ def train_and_score(name: str, seed: int, asked: Comparison, base: Config = BASE
     identity = {"variant": name, "seed": seed} | common
     del identity["out"], identity["device"]  # no matter for the scores
     if (folder / "result.json").is_file():
-        result = json.loads((folder / "result.json").read_text())
+        result = read_result(folder / "result.json")
         if {key: result.get(key) for key in identity} != identity:
             raise BadInput(f"{folder}: holds a run with other settings; choose another --out")
         return result
@@ -130,7 +153,8 @@ def train_and_score(name: str, seed: int, asked: Comparison, base: Config = BASE
     with (folder / "log.csv").open() as file:
         speed = [float(row["clips_per_second"]) for row in csv.DictReader(file)]
     result = identity | {"clips_per_second": statistics.median(speed), "scores": scores}
-    (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    with written_whole(folder / "result.json") as path:
+        path.write_text(json.dumps(result, indent=1) + "\n")
     return json.loads(json.dumps(result))
 
 
@@ -226,6 +250,10 @@ def compare(
         seeds: of clips, and of weights that start fresh.
     """
     at_least(1, steps=asked.steps)
+    if not asked.data:
+        raise BadInput("--data: missing; give at least one folder to train on")
+    if not seeds:
+        raise BadInput("--seeds: missing; give at least one")
     for seed in seeds:
         at_least(0, LARGEST_SEED, seeds=seed)
     unknown = [name for name in variants if name not in VARIANTS]
@@ -233,18 +261,21 @@ def compare(
         raise BadInput(f"--variants {unknown[0]}: choose from {', '.join(VARIANTS)}")
     if asked.stage not in MINI.stages:
         raise BadInput(f"--stage {asked.stage}: choose from {', '.join(MINI.stages)}")
-    names = list(dict.fromkeys((*variants, *memory)))
+    names = list(dict.fromkeys((*(variants or VARIANTS), *memory)))
     for name in memory:
         make_memory(name, BASE)  # a name that is none is found now
     base = replace(BASE, height=MINI.height if asked.validate else BASE.height)
     scored(asked)  # sequences that are not there are named now, not after an hour
+    for path in asked.out.glob("*/result.json"):
+        read_result(path)
     for seed in seeds:
         for name in names:
             train_and_score(name, seed, asked, base)
-    results = [json.loads(path.read_text()) for path in sorted(asked.out.glob("*/result.json"))]
+    results = [read_result(path) for path in sorted(asked.out.glob("*/result.json"))]
     order = list(VARIANTS) + [r["variant"] for r in results if r["variant"] not in VARIANTS]
     results.sort(key=lambda result: (order.index(result["variant"]), result["seed"]))
-    (asked.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    with written_whole(asked.out / "results.json") as path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 

@@ -53,6 +53,16 @@ def read_start(sequence: Sequence, year: int) -> tuple[np.ndarray, np.ndarray]:
     return frame, mask
 
 
+def check_later_mask(sequence: Sequence, frames: int | None = None) -> None:
+    """Raise BadInput where no frame after the first has a mask. frames: of only so many frames."""
+    if not any(path.stem in sequence.masks for path in sequence.frames[1:frames]):
+        folder = sequence.masks[sequence.frames[0].stem].parent
+        among = f" among the first {frames} frames" if frames else ""
+        raise BadInput(
+            f"{folder}: no mask after the first frame's{among}; add one, or take another sequence"
+        )
+
+
 def first_seen(sequence: Sequence, year: int) -> dict[int, str]:
     """{id: name of the first frame whose mask shows it} of all objects of a sequence."""
     seen = {}

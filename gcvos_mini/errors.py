@@ -24,7 +24,7 @@ class BadInput(ValueError):
 
 
 def exit_on_bad_input(main: Callable[[], object]) -> None:
-    """Call ``main()``; where input or file system refuse, print one line and exit with status 2.
+    """Call ``main()``; where input, file system or memory refuse, print one line and exit with 2.
 
     Ctrl-C exits with 130, as a shell reports it.
     """
@@ -36,9 +36,24 @@ def exit_on_bad_input(main: Callable[[], object]) -> None:
     except (BadInput, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(
+            "error: too little memory; give a smaller --height, or --memory gc, whose memory does "
+            "not grow with the video",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is full: Python's, NumPy's, or torch's by its words."""
+    words = "out of memory|can't allocate memory|not enough memory"  # a GPU, Linux, Windows
+    return isinstance(error, MemoryError) or bool(re.search(words, str(error)))
 
 
 @contextmanager

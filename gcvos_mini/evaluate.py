@@ -92,10 +92,7 @@ def score_masks(
             print(f"note: {sequence.name} is not scored: {reason}", file=sys.stderr)
     if not scored:
         raise BadInput(f"{data}: split {split} has no sequence of three masks; nothing to score")
-    if not Path(masks_dir).is_dir():
-        raise BadInput(f"{masks_dir}: no such folder; give the folder that holds the predictions")
-    for sequence in scored:
-        check_predictions(sequence, masks_dir)
+    check_predictions(scored, masks_dir)
 
     def score(sequence):
         return score_sequence(sequence, Path(masks_dir) / sequence.name, year, official, late)
@@ -203,14 +200,6 @@ def segment_sequence(
             progress.update()
 
 
-def segment_split(sequences: list[Sequence], year: int, segmenter: Segmenter, out: Path) -> None:
-    """Segment every sequence; write out/<sequence>/<frame>.png. Raises as segment_sequence does."""
-    total = sum(len(sequence.frames) for sequence in sequences)
-    with tqdm(total=total, unit="frame", disable=None) as progress:
-        for sequence in sequences:
-            segment_sequence(sequence, year, segmenter, Path(out) / sequence.name, progress)
-
-
 @dataclass(kw_only=True)
 class Evaluation:
     """What to score, and with what.
@@ -238,7 +227,7 @@ class Evaluation:
         precision: of the convolutions: float32, bfloat16 or float16; the fastest that the device
             has if not given.
         overwrite: start over where --out holds another run; removes what this program wrote there,
-            and nothing else.
+            and nothing else; with --masks, no more than its results.json.
     """
 
     data: Path
@@ -374,7 +363,7 @@ def evaluate(asked: Annotated[Evaluation, tyro.conf.OmitArgPrefixes]) -> None:
         settings = settings_of(asked)
         if asked.out is not None:
             check_apart(asked.out, [asked.data / "JPEGImages", asked.data / "Annotations"])
-            check_same_run(asked.out / "results.json", settings)
+            check_same_run(asked.out / "results.json", settings, asked.overwrite)
         results = score_masks(
             asked.data, asked.year, asked.split, asked.masks, asked.resolution, asked.official,
             asked.late, sequences_of(asked.sequences),

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from gcvos_mini import fast
-from gcvos_mini.davis import Sequence, read_start
+from gcvos_mini.davis import Sequence, check_later_mask, read_start
 from gcvos_mini.errors import BadInput, written_whole
 from gcvos_mini.masks import read_sequence_mask
 from gcvos_mini.metrics import region_similarity
@@ -79,8 +79,9 @@ class Logbook:
     ):
         self.out, self.network, self.optimizer = out, network, optimizer
         self.progress, self.settings, self.sequences = progress, settings, sequences
-        if not progress.step:  # what is resumed from now on is this run, not one before it
-            (out / "state.safetensors").unlink(missing_ok=True)
+        if not progress.step:  # what is there from now on is of this run, not of one before it
+            for name in ("state", "best"):
+                (out / f"{name}.safetensors").unlink(missing_ok=True)
         self.log = Log(out, progress.step)
         self.bar = tqdm(total=progress.steps, initial=progress.step, unit="step", bar_format=BAR)
         self.saved = time.monotonic()
@@ -122,6 +123,12 @@ class Logbook:
             f"trained {self.progress.step} steps in {minutes:.1f} min; "
             f"weights: {self.out}/last.safetensors"
         )
+
+
+def check_validation(sequences: list[tuple[Sequence, int]]) -> None:
+    """Raise BadInput where `validation_J` would find no mask to judge by in a sequence."""
+    for sequence, _ in sequences:
+        check_later_mask(sequence, VALIDATION_FRAMES)
 
 
 def validation_J(network: Network, sequences: list[tuple[Sequence, int]]) -> float:

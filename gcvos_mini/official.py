@@ -26,6 +26,7 @@ from gcvos_mini.errors import BadInput, at_least
 from gcvos_mini.evaluate import score_masks
 from gcvos_mini.fast import Precision
 from gcvos_mini.masks import read_sequence_mask, write_mask
+from gcvos_mini.predictions import check_predictions
 from gcvos_mini.tables import markdown
 
 
@@ -135,6 +136,8 @@ def benchmark_evaluate(
     """
     at_least(1, runs=runs)
     sequences = load_split(data, year, split, need_frames=False)
+    # now, since without one of them the official evaluator ends the process with status 0
+    check_predictions([s for s in sequences if len(s.masks) > 2], masks)
     DAVISEvaluation = import_official(official)
     seconds = {"official": [], "gcvos_mini": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -17,8 +17,11 @@ from gcvos_mini.errors import BadInput, free_name
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 ORIENTATION = 0x0112  # EXIF's tag for how a camera was held
 
-# what Pillow's readers let through on broken files
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error)
+# what Pillow's readers let through on broken files, and its refusal of huge ones
+DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 # files by another name: what their first bytes say, and how to make a picture of them
 FOREIGN = {

@@ -1,6 +1,7 @@
 """Masks that are to be scored: read beside the truth, and what cannot have been meant is said."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ LOOKED_AT = 5  # first scored frames, in which ids are still where they were giv
 ALIKE = 0.5  # J from which a predicted mask is of that object; no two can have more with one
 
 
-def check_predictions(sequence: Sequence, masks_dir: Path | str) -> None:
+def check_predictions(sequences: Iterable[Sequence], masks_dir: Path | str) -> None:
     """Raise BadInput naming the first prediction of a scored frame that is not there."""
-    folder = Path(masks_dir) / sequence.name
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
-    for frame in list(sequence.masks)[1:-1]:
-        if not (folder / f"{frame}.png").is_file():
-            truth = sequence.masks[frame]
-            raise BadInput(
-                f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be"
-            )
+    if not Path(masks_dir).is_dir():
+        raise BadInput(f"{masks_dir}: no such folder; give the folder that holds the predictions")
+    for sequence in sequences:
+        folder = Path(masks_dir) / sequence.name
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: no such folder; it should hold the masks of {sequence.name}")
+        for frame in list(sequence.masks)[1:-1]:
+            if not (folder / f"{frame}.png").is_file():
+                truth = sequence.masks[frame]
+                raise BadInput(
+                    f"{folder / frame}.png: no prediction for {truth}; add it, empty if need be"
+                )
 
 
 def read_pair(prediction_path: Path, truth_path: Path, year: int) -> tuple[np.ndarray, np.ndarray]:

@@ -123,13 +123,16 @@ def read_finished(out: Path, settings: dict, sequences: list[Sequence]) -> dict[
     }
 
 
-def check_same_run(path: Path, settings: dict) -> None:
-    """Raise BadInput where the results.json at `path` is there and of other settings."""
+def check_same_run(path: Path, settings: dict, overwrite: bool = False) -> None:
+    """Raise BadInput where the results.json at `path` is there and of other settings.
+
+    overwrite: only where this command did not write it.
+    """
     if not path.is_file():
         return
     saved = read_settings(path)
     changed = [name for name in settings | saved if settings.get(name) != saved.get(name)]
-    if changed:
+    if changed and not overwrite:
         raise BadInput(
             f"{path}: results of another run ({', '.join(changed)} differ); "
             "choose another --out, or start over with --overwrite"

@@ -143,7 +143,7 @@ class VideoSegmenter:
             name = name_of(self.memory_choice)
             raise BadInput(f"memory {name}: cannot take a frame out; start again from this frame")
         seen, labels, soft = self.last
-        self._check_mask(mask)
+        self._check_mask(mask, self.frames - 1)
         if self.written:
             self.memory.remove(self.key, self.value)
         self.frames -= 1
@@ -155,16 +155,16 @@ class VideoSegmenter:
         self._write(seen, objects)
         return labels
 
-    def _check_mask(self, mask):
+    def _check_mask(self, mask, frame):
         if mask.shape != self.shape:
             raise BadInput(
-                f"mask of frame {self.frames} is {mask.shape[1]}x{mask.shape[0]}, the frames are "
+                f"mask of frame {frame} is {mask.shape[1]}x{mask.shape[0]}, the frames are "
                 f"{self.shape[1]}x{self.shape[0]}: they must be the same size"
             )
 
     def _with_given(self, mask, labels, soft):
         """The ids (H, W) found and the soft masks (O, h, w), with what a mask (H, W) says."""
-        self._check_mask(mask)
+        self._check_mask(mask, self.frames)
         given = object_ids(mask)
         claimed = np.isin(mask, given)
         labels = np.where(np.isin(labels, given), 0, labels)
@@ -349,8 +349,8 @@ def segment(
 ) -> None:
     """Segment a video from its first mask; write one palette PNG per frame.
 
-    The same command again, after it was stopped, makes the same masks. A folder with anything else
-    in it is refused before a mask is written.
+    The same command again, after it was stopped, makes the same masks. A folder that holds other
+    pictures is refused before a mask is written.
 
     Args:
         frames: folder of frames, or a video file.

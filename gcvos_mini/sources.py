@@ -137,6 +137,8 @@ def check_is_no_picture(path: Path) -> None:
         with Image.open(path) as image:
             one = image.format == "MPO" or getattr(image, "n_frames", 1) == 1
             kind = image.format if one and image.format != "MPEG" else None  # a video, to Pillow
+    except Image.DecompressionBombError:  # after its first bytes have said that it is a picture
+        kind = "huge"
     except DECODER_ERRORS:
         pass
     if kind:

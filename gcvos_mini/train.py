@@ -35,7 +35,7 @@ from gcvos_mini.davis import make_folder
 from gcvos_mini.device import pick_device
 from gcvos_mini.errors import LARGEST_SEED, BadInput, above_zero, at_least, exit_on_bad_input
 from gcvos_mini.fast import Precision
-from gcvos_mini.logbook import Logbook, Progress, load_state
+from gcvos_mini.logbook import Logbook, Progress, check_validation, load_state
 from gcvos_mini.losses import batch_J, clip_loss, in_first_frame
 from gcvos_mini.matching_start import start_heads
 from gcvos_mini.memory import make_memory, name_of
@@ -180,9 +180,11 @@ def fit(config: Config, stage: Stage, run: Run) -> None:
     Raises BadInput on data or weights that do not fit, and on a loss that is not finite.
     """
     accelerator = start(run)
+    check_shares(stage.batch, accelerator.num_processes)
     kept_out = sequences_of(run.validate)
     dataset = TrainingClips(stage, run.data, total=1, seed=run.seed, without=kept_out)
     sequences = held_out(run.data, kept_out)
+    check_validation(sequences)
     in_epoch = stage.clips_per_epoch or sum(map(len, dataset.stills))
     dataset.total = run.clips or stage.epochs * in_epoch
     steps = max(1, dataset.total // stage.batch)
@@ -245,6 +247,15 @@ def start(run: Run) -> Accelerator:
         mixed_precision=MIXED_PRECISION[precision],
         dataloader_config=DataLoaderConfiguration(split_batches=True),
     )
+
+
+def check_shares(batch: int, processes: int) -> None:
+    """Raise BadInput where processes cannot have equal shares of a batch of clips."""
+    if batch % processes:
+        raise BadInput(
+            f"--num_processes {processes} (GPUS of make paper): no equal shares of a batch of "
+            f"{batch} clips; give a divisor of {batch}"
+        )
 
 
 def settings_of(config: Config, stage: Stage, run: Run, clips: int) -> dict:

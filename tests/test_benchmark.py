@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from davis_folder import write_davis, write_masks
+from tqdm import tqdm
 
 from gcvos_mini import benchmark, complexity, costs, official, throughput
 from gcvos_mini.complexity import (
@@ -20,10 +21,10 @@ from gcvos_mini.complexity import (
 from gcvos_mini.config import MINI, SMOKE
 from gcvos_mini.davis import load_split
 from gcvos_mini.errors import BadInput, exit_on_bad_input
-from gcvos_mini.evaluate import score_masks, segment_split
+from gcvos_mini.evaluate import score_masks, segment_sequence
 from gcvos_mini.memory import GlobalContext, make_memory
 from gcvos_mini.segment import VideoSegmenter
-from gcvos_mini.toy import clip_frames, render_clips
+from gcvos_mini.toy import VAL, clip_frames, render_clips
 
 
 def cells(printed):
@@ -230,7 +231,8 @@ def test_no_checkout_is_one_line(tmp_path):
 def test_scores_along_a_clip_are_the_protocols(tmp_path, model):
     data = render_clips(tmp_path / "set", 0, 240, ["approach"], 5, progress=False)
     segmenter = VideoSegmenter(model)
-    segment_split(load_split(data, 2017, "val"), 2017, segmenter, tmp_path / "masks")
+    [sequence] = load_split(data, 2017, "val")
+    segment_sequence(sequence, 2017, segmenter, tmp_path / "masks/approach", tqdm(disable=True))
     wanted = score_masks(data, 2017, "val", tmp_path / "masks")["mean"]["JF_mean"]
     along = benchmark.scores_along(segmenter, "approach", 5)
     assert along.shape == (3,)
@@ -244,6 +246,8 @@ def test_length_compares_the_head_with_all(monkeypatch, capsys):
     assert table["sunset"][:3] == table["**mean**"][:3] == ["0.100", "0.350", "0.250"]
     assert table["clip"][3:] == ["1 to 1", "2 to 3", "4 to 4", "5 to 6", "7 to 8"]
     assert table["sunset"][3:] == ["0.000", "0.150", "0.300", "0.450", "0.650"]
+    benchmark.benchmark_length((), frames=10, head=4)
+    assert cells(capsys.readouterr().out).keys() >= set(VAL)
 
 
 # ---- the official evaluator --------------------------------------------------------------------
@@ -296,6 +300,18 @@ def test_evaluate_gives_both_the_same_masks(tmp_path, monkeypatch, capsys):
     assert table["evaluator"][2:] == ["J", "F"]
     assert table["official"][2] == table["gcvos_mini"][2]
     assert table["official"][3] == "0.500000" and table["gcvos_mini"][1] == "1.00"
+
+
+@pytest.mark.parametrize("missing", ["masks", "masks/two", "masks/two/00002.png"])
+def test_evaluate_looks_for_the_masks_first(tmp_path, missing):
+    """The official evaluator would say so to nobody, and exit with status 0."""
+    masks = [np.ones((24, 32), np.uint8)] * 4
+    write_davis(tmp_path / "data", dict.fromkeys(("one", "two"), (None, masks)))
+    for name in ("one", "two"):
+        write_masks(tmp_path / "masks" / name, masks)
+    (tmp_path / missing).rename(tmp_path / "gone")
+    with pytest.raises(BadInput, match=f"{missing}: no "):
+        benchmark.benchmark_evaluate(tmp_path / "data", tmp_path / "masks", tmp_path / "nowhere")
 
 
 # ---- bad input ---------------------------------------------------------------------------------

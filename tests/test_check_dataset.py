@@ -448,6 +448,23 @@ def test_mending_leaves_the_originals_and_twice_changes_nothing(data, run):
     assert files_of(data) == once
 
 
+@pytest.mark.parametrize("t", [1, 2])
+def test_a_mask_corrected_by_hand_is_kept_and_named(data, run, t):
+    """Of a mended one and of a copied one; a half one too. Once removed, it is made anew."""
+    redraw(2, colour)(data)
+    run(data, fix_masks=True)
+    fixed = data / f"Annotations_fixed/480p/bear/{t:05d}.png"
+    for content in (mask_path(data, 4).read_bytes(), b"half"):
+        fixed.write_bytes(content)
+        before = files_of(data)
+        _, lines, _ = run(data, fix_masks=True)
+        assert [str(fixed) in line for line in lines if line.startswith("kept")] == [True]
+        assert files_of(data) == before
+    fixed.unlink()
+    _, lines, _ = run(data, fix_masks=True)
+    assert not any(line.startswith("kept") for line in lines) and fixed.is_file()
+
+
 def test_what_cannot_be_mended_is_named(data, run):
     redraw(2, colour)(data)
     mask_path(data, 1).write_bytes(b"")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -132,6 +134,64 @@ def test_rows_stand_in_the_order_of_the_table(toy_data, tmp_path, monkeypatch, c
     order = [(r["variant"], r["seed"]) for r in written]
     assert order == [(name, seed) for name in ("gc", "stm", "pam") for seed in (0, 1)]
     assert "global context" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["result.json", "results.json"])
+def test_results_are_there_whole_or_not_at_all(toy_data, tmp_path, monkeypatch, name):
+    """Stopped while one of the two is written."""
+    write = Path.write_text
+
+    def stops(path, text):
+        write(path, text[:20] if path.name == name else text)
+        if path.name == name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "BASE", SMOKE)
+    monkeypatch.setattr(Path, "write_text", stops)
+    asked = compare.Comparison(data=(toy_data,), out=tmp_path, steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        compare.compare(asked, variants=("gc",), seeds=(0,))
+    there = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("result*.json")]
+    assert there == (["gc-0/result.json"] if name == "results.json" else [])
+
+
+@pytest.mark.parametrize("content", ["", '{"variant": "stm", ', "[]", '{"seed": 0}', "\xff"])
+def test_a_damaged_result_is_named_before_anything_is_trained(
+    toy_data, tmp_path, monkeypatch, content
+):
+    (tmp_path / "stm-0").mkdir()
+    (tmp_path / "stm-0/result.json").write_text(content, encoding="latin-1")
+    monkeypatch.setattr(compare, "train_and_score", None)
+    with pytest.raises(BadInput, match="stm-0/result.json: damaged, or no result"):
+        compare.compare(compare.Comparison(data=(toy_data,), out=tmp_path), variants=("gc",))
+
+
+@pytest.mark.parametrize("validate", [(), ("crossing",)])
+@pytest.mark.parametrize("kept", [1, 2])
+def test_too_few_masks_are_named_before_anything_is_trained(
+    toy_data, tmp_path, monkeypatch, kept, validate
+):
+    data = shutil.copytree(toy_data, tmp_path / "data")
+    for mask in sorted(data.glob("Annotations/*/crossing/*"))[kept:]:
+        mask.unlink()
+    monkeypatch.setattr(compare, "train_and_score", None)
+    asked = compare.Comparison(data=(data,), out=tmp_path / "out", validate=validate)
+    with pytest.raises(BadInput, match="crossing.* has (1|2|no second) mask"):
+        compare.compare(asked)
+
+
+def test_empty_lists(toy_data, tmp_path, monkeypatch):
+    """--variants alone means all of them; --data and --seeds are asked for."""
+    asked = compare.Comparison(data=(toy_data,), out=tmp_path)
+    with pytest.raises(BadInput, match="--seeds: missing"):
+        compare.compare(asked, seeds=())
+    with pytest.raises(BadInput, match="--data: missing"):
+        compare.compare(dataclasses.replace(asked, data=()))
+    trained = []
+    monkeypatch.setattr(compare, "train_and_score", lambda name, *_: trained.append(name))
+    monkeypatch.setattr(compare, "table", lambda _: "")
+    compare.compare(asked, variants=(), seeds=(0,))
+    assert trained == list(compare.VARIANTS)
 
 
 def test_unknown_names_are_refused(toy_data, tmp_path):

@@ -1,5 +1,7 @@
 """Which keys are judged, by which masks, and the table of single channels (keymaps.py)."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 from gcvos_mini import benchmark
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_split
+from gcvos_mini.errors import BadInput
 from gcvos_mini.keymaps import extremes, key_scores, selectivity, written_keys
 from gcvos_mini.network import Network
 from gcvos_mini.toy import clip_frames, render_clips
@@ -85,6 +88,16 @@ def test_written_keys_of_true_masks(tmp_path):
 def test_extremes_name_the_highest_and_the_lowest_channel():
     score, true = np.array([0.5, 0.9, 0.1]), np.array([0.4, 0.8, 0.2])
     assert extremes(score, true) == (1, 0.9, 0.8, 2, 0.1, 0.2)
+
+
+def test_keys_are_not_judged_without_a_later_mask(folder, tmp_path, monkeypatch):
+    """Said before the first sequence is looked at."""
+    data = shutil.copytree(folder, tmp_path / "set")
+    for mask in sorted(data.glob("Annotations/*/approach/*"))[1:]:
+        mask.unlink()
+    monkeypatch.setattr(benchmark, "key_scores", None)
+    with pytest.raises(BadInput, match="approach: no mask after the first frame's; add one"):
+        benchmark.benchmark_keys(data)
 
 
 def test_benchmark_keys_prints_found_beside_true(folder, planted, monkeypatch, capsys):

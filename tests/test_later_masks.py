@@ -103,6 +103,9 @@ def test_what_cannot_be_corrected(model):
         segmenter.correct(TRUTH[0])
     with pytest.raises(BadInput, match="mask of frame 1 is 9x9"):
         segmenter.step(FRAMES[1], np.ones((9, 9), np.uint8))
+    segmenter.step(FRAMES[1])
+    with pytest.raises(BadInput, match="mask of frame 1 is 9x9"):
+        segmenter.correct(np.ones((9, 9), np.uint8))
     other = VideoSegmenter(model, "pam")
     other.start(FRAMES[0], FIRST)
     other.step(FRAMES[1])

@@ -15,9 +15,16 @@ from PIL import Image
 
 from gcvos_mini import clips, davis, stream
 from gcvos_mini.errors import BadInput
-from gcvos_mini.pictures import FRAME_SUFFIXES, list_in_time_order, read_frame, read_image
+from gcvos_mini.outputs import claim
+from gcvos_mini.pictures import (
+    FRAME_SUFFIXES,
+    check_same_size,
+    list_in_time_order,
+    read_frame,
+    read_image,
+)
 from gcvos_mini.segment import VideoSegmenter, segment
-from gcvos_mini.sources import video_frames
+from gcvos_mini.sources import decode_animation, video_frames
 
 # EXIF 2.3, tag 0x0112: which side of what is seen row 0 and column 0 of what is stored lie on
 SIDES = {
@@ -268,6 +275,19 @@ def test_an_oversized_picture_is_refused_with_the_limit(tmp_path):
         read_frame(path)
     command = shlex.split(str(refused.value).split("make it smaller: ")[1])
     assert command[1] == str(path) and command[2:4] == ["-resize", "50%"]
+
+
+def test_an_oversized_picture_is_refused_where_one_only_looks_at_it(tmp_path):
+    """Among masks to be written, as a video, beside a mask of another size."""
+    path = oversized(tmp_path / "0.png", 16000)
+    with pytest.raises(BadInput, match="0.png: was not made by this program"):
+        claim(tmp_path, [], "run")
+    with pytest.raises(BadInput, match="must have the same size"):
+        check_same_size(np.zeros((3, 4)), path, np.zeros((4, 3)), path)
+    with pytest.raises(BadInput, match="0.png: cannot be read to its end"):
+        next(decode_animation(path))
+    with pytest.raises(BadInput, match="0.mp4: is a huge picture"):
+        next(video_frames(path.rename(tmp_path / "0.mp4")))
 
 
 def test_hidden_files_and_other_endings_are_no_frames(tmp_path):

@@ -360,6 +360,22 @@ def test_overwrite_keeps_what_is_the_users(data, tmp_path, name):
     assert tree(out) == before
 
 
+def test_overwrite_of_scores_replaces_them_alone(data, command):
+    """Of a run's own masks, beside which its results lie; and no results of anything else."""
+    out = data.parent / "out"
+    run(data, out)
+    masks = {path: content for path, content in tree(out).items() if path.suffix == ".png"}
+    line = "--data", data, "--masks", out, "--out", out, "--official"
+    status, _, errors = command(*line)
+    assert status == 2 and "start over with --overwrite" in errors
+    assert command(*line, "--overwrite")[0] == 0
+    assert json.loads((out / "results.json").read_text())["run"]["official"] is True
+    (out / "results.json").write_text("{}")
+    status, _, errors = command(*line, "--overwrite")
+    assert status == 2 and "results.json: not results of this command" in errors
+    assert tree(out) == masks | {out / "results.json": b"{}"}
+
+
 @pytest.mark.parametrize("at", range(25))
 def test_starting_over_is_stopped_and_done_again(data, tmp_path, monkeypatch, at):
     """At each of the 25 files that go; what a kill left of a mask goes too."""

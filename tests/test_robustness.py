@@ -29,7 +29,7 @@ from gcvos_mini import segment
 from gcvos_mini.clips import TrainingClips
 from gcvos_mini.config import SMOKE
 from gcvos_mini.davis import load_split
-from gcvos_mini.errors import BadInput
+from gcvos_mini.errors import BadInput, exit_on_bad_input
 from gcvos_mini.evaluate import Evaluation, run, score_masks
 from gcvos_mini.masks import read_mask, write_mask
 from gcvos_mini.network import fill, load_model, read_weights, save_model
@@ -656,3 +656,28 @@ def test_weights_that_are_no_file(tmp_path, make):
     path.touch()
     make(b"", path, None)
     assert refusal(lambda: load_model(str(path)), path)
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+
+def full_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    "ask",
+    [lambda: bytes(1 << 60), lambda: np.empty(1 << 57), lambda: torch.empty(1 << 57), full_gpu],
+)
+def test_too_little_memory_is_one_line(ask, capsys):
+    with pytest.raises(SystemExit) as stop:
+        exit_on_bad_input(ask)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.count("\n") == 1
+    assert error.startswith("error: too little memory; give a smaller --height, or --memory gc")
+
+
+def test_any_other_error_of_torch_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="size"):
+        exit_on_bad_input(lambda: torch.ones(2) + torch.ones(3))

@@ -227,6 +227,38 @@ def test_foreign_files_are_left_alone(tmp_path):
     assert files(tmp_path) == {"thesis.txt": b"mine"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"JPEGImages/{HEIGHT}p/mine/00000.jpg",
+        f"Annotations/{HEIGHT}p/approach/00001.png",
+        "ImageSets/2017/mine.txt",
+        "ImageSets/2017/train.txt",
+        "Annotations_fixed/00000.png",
+    ],
+)
+def test_a_file_put_into_a_set_is_not_lost(tmp_path, name):
+    """A set of one clip of one frame, of the validation split: the same again, then another."""
+    root = small(tmp_path / "toy", ["approach"], frames=1)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_bytes(b"mine")
+    before = files(root)
+    small(root, ["approach"], frames=1)
+    with pytest.raises(BadInput, match=f"holds other files .*{Path(name).parent}.*--out"):
+        small(root, ["approach"], seed=5, frames=1)
+    assert files(root) == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"clips": ["approach"]}', "\xff"])
+def test_a_set_whose_note_is_damaged_is_left_alone(tmp_path, content):
+    root = small(tmp_path / "toy", ["approach"], frames=1)
+    (root / "toy.json").write_text(content, encoding="latin-1")
+    before = files(root)
+    with pytest.raises(BadInput, match="holds other files"):
+        small(root, ["approach"], frames=1)
+    assert files(root) == before
+
+
 @pytest.mark.parametrize("script", [["-m", "gcvos_mini.toy"], ["data_scripts/make_toy_davis.py"]])
 def test_command_line(script, tmp_path):
     root = Path(__file__).parents[1]

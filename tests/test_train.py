@@ -4,6 +4,7 @@ import csv
 import itertools
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -397,10 +398,11 @@ def test_killed_run_is_resumed(run, ends, toy_data, tmp_path):
 def test_a_run_that_starts_over_is_not_mixed_with_the_one_before(run, tmp_path, monkeypatch):
     """Killed before its first checkpoint, it cannot be resumed from the other one's."""
     run(clips=4)
+    (tmp_path / "best.safetensors").write_bytes(b"of a run that validated")
     monkeypatch.setattr(train, "set_rate", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         run(clips=4)
-    assert log(tmp_path) == []
+    assert log(tmp_path) == [] and not (tmp_path / "best.safetensors").exists()
     with pytest.raises(BadInput, match="state.safetensors: no such file"):
         run(clips=4, resume=True)
 
@@ -457,6 +459,16 @@ def test_validation_J(toy_data, monkeypatch):
     ]
     assert logbook.validation_J(network, sequences) == pytest.approx(np.mean(wanted))
     assert network.training
+
+
+def test_validation_needs_a_mask_among_the_frames_it_looks_at(run, toy_data, tmp_path, monkeypatch):
+    """The second mask comes after them: said before the run begins."""
+    data = shutil.copytree(toy_data, tmp_path / "data")
+    next(data.glob("Annotations/*/train-001/00001.png")).unlink()
+    monkeypatch.setattr(logbook, "VALIDATION_FRAMES", 2)
+    with pytest.raises(BadInput, match="train-001: no mask .* among the first 2 frames; add one"):
+        run("out", data=data, validate=["train-001"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_thresholded_masks(clip):
@@ -581,6 +593,12 @@ def test_make_paper_runs_the_papers_recipe(monkeypatch):
 
 
 # ---- several processes -------------------------------------------------------------------------
+
+
+def test_processes_that_cannot_share_a_batch_are_refused(run, monkeypatch):
+    monkeypatch.setattr(train, "start", lambda _: SimpleNamespace(num_processes=3))
+    with pytest.raises(BadInput, match=f"--num_processes 3 .*a batch of {STAGE.batch} clips"):
+        run()
 
 
 def test_two_processes_train_as_one(run, toy_data, tmp_path):

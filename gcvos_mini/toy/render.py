@@ -10,7 +10,6 @@ becomes pixels and files. Lengths are fractions of the frame height, so 240p and
 scene. One seed gives the same bytes every time, on one machine with one set of library versions.
 """
 
-import json
 import shutil
 import tempfile
 import zlib
@@ -25,11 +24,11 @@ from tqdm import tqdm
 
 from gcvos_mini.errors import BadInput
 from gcvos_mini.masks import write_mask
+from gcvos_mini.toy.folder import FRAMES, already_there, split_of, write_lists
 from gcvos_mini.toy.scenes import ASPECT, MARGIN, TRAIN, VAL, Camera, Light, Scene, Thing
 from gcvos_mini.toy.textures import TAU, TILE, fractal, paint_tile, scaled, sharpen, wrapped
 
 VERSION = 5  # raise it whenever the same seed would give other bytes
-FRAMES = {"train": 6, "val": 40}  # many scenes teach more than long ones
 
 
 # ---- clips -------------------------------------------------------------------------------------
@@ -45,7 +44,7 @@ class Clip:
     @property
     def split(self) -> str:
         """Which split it belongs to, "val" or "train"."""
-        return "val" if self.name in VAL else "train"
+        return split_of(self.name)
 
     def scene(self) -> Scene:
         """The first draw with at least 1.2 % of frame 0 for every object. RuntimeError if none."""
@@ -340,9 +339,10 @@ def render_clips(
     """Write the data set under `root`: JPEGImages, Annotations, ImageSets/2017/{train,val}.txt.
 
     height: 240 or 480 on the command line, any works here. clips: names, all by default. frames:
-    another length for every clip. The files appear all at once at the end; a folder that already
-    holds this very data set is left alone. Returns the Path of `root`; raises BadInput on an
-    unknown name, or when the folder holds anything that this function did not write.
+    another length for every clip. The files appear all at once at the end, in place of another set
+    that was there; a folder that already holds this very data set is left alone. Returns the Path
+    of `root`; raises BadInput on an unknown name, or when what would go holds anything that this
+    function did not write.
     """
     root = Path(root)
     chosen = [find_clip(name, seed) for name in (clips or [*TRAIN, *VAL])]
@@ -361,7 +361,7 @@ def render_clips(
     try:
         for clip in tqdm(chosen, "render", unit="clip", disable=not progress):
             render_clip(partial, clip, height, frames)
-        write_lists(partial, chosen, about)
+        write_lists(partial, about)
         partial.chmod(0o755)
         if root.exists():
             shutil.rmtree(root)
@@ -369,28 +369,3 @@ def render_clips(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return root
-
-
-def write_lists(root: Path, clips: list[Clip], about: dict) -> None:
-    """Write ImageSets/2017/<split>.txt, and toy.json, which says what was rendered."""
-    lists = root / "ImageSets" / "2017"
-    lists.mkdir(parents=True)
-    for split in FRAMES:
-        names = [clip.name + "\n" for clip in clips if clip.split == split]
-        if names:  # an empty list would be a broken one
-            (lists / f"{split}.txt").write_text("".join(names))
-    (root / "toy.json").write_text(json.dumps(about) + "\n")
-
-
-def already_there(root: Path, about: dict) -> bool:
-    """Whether `root` holds the data set `about` describes. BadInput if it holds foreign files."""
-    if not root.exists():
-        return False
-    if not root.is_dir():
-        raise BadInput(f"{root}: is a file; give --out a folder")
-    found = {path.name for path in root.iterdir()}
-    if not found:
-        return False
-    if "toy.json" not in found or found - {"JPEGImages", "Annotations", "ImageSets", "toy.json"}:
-        raise BadInput(f"{root}: holds other files; give --out a new folder")
-    return (root / "toy.json").read_text() == json.dumps(about) + "\n"
