@@ -1,5 +1,7 @@
 // Where the page's files are: beside it on a server, or inside it, where build.py made one file.
 
+const READY = 8000; // ms for sw.js
+
 /** {version, files: {name: {bytes, url or text}}}. */
 export async function listFiles() {
   const inside = document.getElementById("files");
@@ -31,12 +33,12 @@ export async function readJson({url, text}) {
 export function ask(worker) {
   const open = new Map();
   let last = 0;
-  worker.onmessage = ({data: {id, result, error, progress}}) => {
+  worker.onmessage = ({data: {id, result, error, refused, progress}}) => {
     const {done, failed, told} = open.get(id);
     if (progress) return told?.(progress);
     open.delete(id);
     if (error === undefined) done(result);
-    else failed(new Error(error));
+    else failed(refused ? new RangeError(error) : new Error(error));
   };
   worker.onerror = event => {
     for (const {failed} of open.values()) failed(new Error(event.message || "the worker stopped"));
@@ -48,6 +50,10 @@ export function ask(worker) {
   });
 }
 
+/** What a promise gives; undefined where that takes longer. */
+export const within = (ms, promise) =>
+  Promise.race([promise, new Promise(done => setTimeout(done, ms))]);
+
 /** On a server without the headers that threads need, let sw.js add them; the page then comes again,
  * once. True where it is about to. */
 export async function addHeaders() {
@@ -56,12 +62,12 @@ export async function addHeaders() {
     return false;
   try {
     await workers.register("sw.js");
-    await workers.ready;
+    if (!await within(READY, workers.ready)) return false; // one thread then
     if (sessionStorage.getItem("came again")) return false; // it did not help
     sessionStorage.setItem("came again", "yes");
     location.reload();
     return true;
   } catch {
-    return false; // private windows may refuse: one thread then
+    return false; // private windows may refuse
   }
 }

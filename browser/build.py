@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.request
 from pathlib import Path
 
 import export
@@ -35,7 +34,6 @@ RUNTIME, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
-SOURCE = f"https://registry.npmjs.org/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
 # What the page takes of it: for the processor, and with WebGPU besides.
 TAKEN = {
     "runtime": "ort.wasm.bundle.min.mjs", "wasm": "ort-wasm-simd-threaded.wasm",
@@ -72,25 +70,17 @@ def fetch(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=folder) as part:
-            download(Path(part) / path.name)
+            npm = shutil.which("npm") or "npm"  # npm.cmd on Windows; it knows a person's mirror
+            subprocess.run(
+                [npm, "pack", "--silent", f"{RUNTIME}@{VERSION}", "--pack-destination", part],
+                check=True, capture_output=True, timeout=600,
+            )  # fmt: skip
             check(Path(part) / path.name).replace(path)
     except (OSError, subprocess.SubprocessError) as error:
         reason = " ".join(str(error).split())[:200]
-        fix = f"try again, or save it as {path}"
-        raise BadInput(f"{SOURCE}: cannot be fetched ({reason}); {fix}") from error
+        fix = f"install npm and try again, or save it as {path}"
+        raise BadInput(f"{path.name}: npm cannot fetch it ({reason}); {fix}") from error
     return path
-
-
-def download(path: Path) -> None:
-    """From npm: by its own program, which knows a person's mirror, else directly."""
-    if shutil.which("npm"):
-        subprocess.run(
-            ["npm", "pack", "--silent", f"{RUNTIME}@{VERSION}", "--pack-destination", path.parent],
-            check=True, capture_output=True, timeout=600,
-        )  # fmt: skip
-    else:
-        with urllib.request.urlopen(SOURCE, timeout=60) as answer, path.open("wb") as file:
-            shutil.copyfileobj(answer, file)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ const SIZES = [160, 240, 320]; // lines
 export const painter = new Painter(element("frame"), () => drawFrame(painter));
 let turn = Promise.resolve(); // what is being done, one thing after another
 let whenStopped = () => {};
-let runs = 0; // of play: the last one goes on, one before it that still waits does not
+let runs = 0; // of play and stop: a play goes on while it is the last of them
 
 /** Ask the worker. */
 export const call = (type, message) => state.ask(type, message);
@@ -42,7 +42,10 @@ export function inTurn(work) {
 export async function show(t, pixels = null) {
   const {source, live, newest} = state;
   const at = Math.min(Math.max(t, 0), source.length - 1);
-  Object.assign(state, {pixels: pixels ?? await source.frame(at), t: at, ids: maskAt(at)});
+  pixels ??= await source.frame(at);
+  // a mask is of the frame that it was painted on; only the first one may go along to a later frame
+  if (painter.on && newest >= 0 && at !== state.t) endPaint();
+  Object.assign(state, {pixels, t: at, ids: maskAt(at)});
   state.keys = newest < 0 ? null : state.t === newest ? live.keys : await call("keys", {t: state.t});
   drawAll();
 }
@@ -131,26 +134,28 @@ export async function apply() {
 // ---- play ----------------------------------------------------------------------------------------
 
 export async function play() {
-  await settled();
-  if (state.newest < 0) return say("Paint the object first: Paint, then Start here.");
-  if (state.t >= state.source.length - 1) await inTurn(() => show(state.first));
   const run = ++runs;
+  await settled();
+  if (run === runs && state.newest >= 0 && state.t >= state.source.length - 1)
+    await inTurn(() => show(state.first));
+  if (run !== runs) return;
+  if (state.newest < 0) return say("Paint the object first: Paint, then Start here.");
   state.playing = true;
   endPaint();
   showPlaying();
-  while (state.playing && run === runs) {
+  while (run === runs) {
     const next = performance.now() + 1000 / Number(element("speed").value);
-    if (!await inTurn(advance)) {
-      if (state.newest === state.source.length - 1) say("That was the last frame. Go back to any "
-        + "frame to look into it or to correct its mask.");
-      break;
-    }
+    if (!await inTurn(advance)) break;
     await new Promise(done => setTimeout(done, Math.max(0, next - performance.now())));
   }
-  if (run === runs) stop();
+  if (run !== runs) return;
+  if (state.newest === state.source.length - 1)
+    say("That was the last frame. Go back to any frame to look into it or to correct its mask.");
+  stop();
 }
 
 export function stop() {
+  runs++;
   state.playing = false;
   showPlaying();
   drawFrame(painter);
@@ -220,7 +225,6 @@ export async function open(source, mask = null) {
 }
 
 export function startPaint() {
-  stop();
   const [H, W] = state.size, ids = state.ids ?? new Uint8Array(H * W);
   const most = ids.reduce((a, b) => Math.max(a, b), 1);
   element("object").replaceChildren(...Array.from({length: most}, (_, i) => new Option(i + 1)));

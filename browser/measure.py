@@ -7,6 +7,7 @@ Needs Chromium and Playwright (the extra `test`). The bunny, one object; close w
 
 import functools
 import http.server
+import json
 import shutil
 import statistics
 import tempfile
@@ -37,6 +38,7 @@ STEP = """async () => {
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]  # fmt: skip
+SIZES = (160, 240, 320)  # lines that the page offers
 MARKED = "gcvos.state.ids.filter(id => id > 0).length"  # pixels of the newest mask
 BYTES = "performance.measureUserAgentSpecificMemory().then(memory => memory.bytes)"
 
@@ -95,6 +97,19 @@ def of_python(lines: int, threads: int, steps: int) -> float:
     return statistics.median(times)
 
 
+def plays_to(page, last: int, bar) -> None:
+    """Wait until the page has the mask of frame `last`. Raises BadInput where it stops before."""
+    while True:
+        playing, newest = page.evaluate("[gcvos.state.playing, gcvos.state.newest]")
+        bar.update(newest - bar.n)
+        if newest >= last:
+            return
+        if not playing:
+            said = page.locator("#words").inner_text()
+            raise BadInput(f"the page stopped at frame {newest} of {last}: {said}")
+        page.wait_for_timeout(1000)
+
+
 def growth(page, frames: int) -> tuple[float, int]:
     """Bytes by which the page grows from frame 70 of a long video to its end, and the pixels that
     are marked then: empty masks would take no room."""
@@ -109,13 +124,12 @@ def growth(page, frames: int) -> tuple[float, int]:
         page.evaluate("gcvos.settled()")
         page.evaluate("gcvos.painter.ids.set(gcvos.state.bunny.mask)")  # the rabbit's own
         page.locator("#apply").click()
+        page.evaluate("gcvos.settled()")
         page.locator("#play").click()
-        page.wait_for_function("gcvos.state.newest >= 70")
-        before, seen = page.evaluate(BYTES), 0
-        with tqdm(total=frames, unit="frame", disable=None) as bar:
-            while seen < frames - 1:
-                page.wait_for_timeout(1000)
-                bar.update(-seen + (seen := page.evaluate("gcvos.state.newest")))
+        with tqdm(total=frames - 1, unit="frame", disable=None) as bar:
+            plays_to(page, 70, bar)
+            before = page.evaluate(BYTES)
+            plays_to(page, frames - 1, bar)
         return page.evaluate(BYTES) - before, page.evaluate(MARKED)
 
 
@@ -134,14 +148,20 @@ def compare(browser, url: str, threads, lines, steps: int, frames: int):
         page.close()
 
 
-def check(site: Path, steps: int, frames: int) -> None:
+def check(site: Path, threads, lines, steps: int, frames: int) -> None:
     """Raises BadInput on what `measure` cannot run with."""
     if not (site / "index.html").is_file():
         raise BadInput(
             f"{site}: no page there; make it: python browser/build.py --out {site.parent}"
         )
+    for count in threads:
+        at_least(1, threads=count)
+    for height in lines:
+        if height not in SIZES:
+            raise BadInput(f"--lines {height}: the page has no such size; give 160, 240 or 320")
+    clip = json.loads((site / "clip.json").read_text())  # shorter than Python's bunny
+    at_least(1, len(clip["frames"]) - 1, steps=steps)
     at_least(71, frames=frames or 71)
-    at_least(1, 63, steps=steps)
 
 
 def measure(
@@ -160,7 +180,7 @@ def measure(
         steps: frames timed at each size.
         frames: of a long video for the page's memory, above 70; none if 0.
     """
-    check(site, steps, frames)
+    check(site, threads, lines, steps, frames)
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:

@@ -131,7 +131,6 @@ function changeShare() {
 const go = by => {
   stop();
   return inTurn(async () => {
-    if (painter.on) endPaint();
     if (by > 0 && state.newest >= 0 && state.t >= state.newest) await advance();
     else await show(state.t + by);
     if (state.asked) await readPixel();
@@ -180,7 +179,11 @@ function connect() {
   on("on", "click", () => go(1));
   on("t", "input", slide);
   on("t", "change", () => state.asked && inTurn(readPixel));
-  on("paint", "click", () => (painter.on ? endPaint() : inTurn(startPaint)));
+  on("paint", "click", () => {
+    if (painter.on) return endPaint();
+    stop();
+    inTurn(startPaint);
+  });
   on("cancel", "click", endPaint);
   on("apply", "click", () => inTurn(apply));
   on("undo", "click", () => painter.undo());

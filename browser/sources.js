@@ -1,6 +1,8 @@
 // Where frames come from: pictures (the bunny, the camera's, a folder's) or a video file. Each source
 // has name, credit, length, rate, width, height, a note on what was done to it, and frame(t).
 
+import {within} from "./assets.js";
+
 const MOST_LINES = 720; // of a frame: larger ones are shrunk, or masks would take seconds
 const PATIENCE = 8000, LATE = 250; // ms to wait for a frame of a video; for it to be shown
 const CAMERA_RATE = 8, CAMERA_FRAMES = 320; // a second; at most
@@ -44,7 +46,8 @@ async function asPicture(blob, name) {
 export class Pictures {
   static async open(blobs, {name, rate = 12, credit = ""}) {
     const first = await asPicture(blobs[0], name), size = fitted(first.width, first.height);
-    const source = Object.assign(new Pictures(), {blobs, name, fileRate: rate, credit, ...size});
+    const source = Object.assign(new Pictures(), {blobs, name, fileRate: rate, credit, ...size,
+      fileSize: `${first.width} x ${first.height}`});
     source.reader = new Reader(size);
     source.setEvery(1);
     return source;
@@ -61,7 +64,10 @@ export class Pictures {
   }
 
   async frame(t) {
-    const image = await asPicture(this.blobs[t * this.every], this.name);
+    const blob = this.blobs[t * this.every], image = await asPicture(blob, this.name);
+    const size = `${image.width} x ${image.height}`;
+    if (size !== this.fileSize) throw new Unusable(`${blob.name}: the picture has ${size} pixels, the `
+      + `first one ${this.fileSize}. All must be the same size.`);
     const pixels = this.reader.read(image);
     image.close();
     return pixels;
@@ -179,7 +185,7 @@ async function frameRate(video) {
     setTimeout(done, 900);
   });
   video.currentTime = 0;
-  await video.play().catch(() => {});
+  video.play().catch(() => {}); // where it does not begin, `watched` ends all the same
   await watched;
   video.pause();
   const steps = times.slice(1).map((time, i) => time - times[i]).filter(step => step > 1e-4);
@@ -253,7 +259,8 @@ export async function film(screen, until, counted) {
   }
   try {
     screen.srcObject = stream;
-    await screen.play();
+    await within(PATIENCE, screen.play());
+    if (!screen.videoWidth) throw new Unusable("The camera gives no picture.");
     const size = fitted(screen.videoWidth, screen.videoHeight), reader = new Reader(size), blobs = [];
     let stopped = false;
     until.then(() => { stopped = true; });

@@ -99,18 +99,19 @@ function result(labels, ms) {
 
 const newest = () => now.first + now.segmenter.frames - 1;
 
+/** All that comes back when the page goes back to here. The scores are never written to. */
+const snapshot = () => ({...now.segmenter.snapshot(), gone: new Map(now.gone), scores: now.scores});
+
 /** Note down what was just written. */
 function note() {
-  const {segmenter, before, gone} = now;
-  segmenter.key.forEach((key, o) => {
-    const {previous, work, map, config: {stride, key_dim}} = segmenter;
+  const {segmenter} = now, {previous, work, map, config: {stride, key_dim}} = segmenter;
+  now.scores = segmenter.key.map((key, o) => {
     const scores = selectivity(key, maskOnMap(previous[o], work, map, stride));
-    const all = now.scores[o] ??= {sum: new Float32Array(key_dim), n: 0};
-    if (scores) now.scores[o] = {sum: all.sum.map((s, c) => s + scores[c]), n: all.n + 1};
+    const {sum, n} = now.scores[o] ?? {sum: new Float32Array(key_dim), n: 0};
+    return scores ? {sum: sum.map((s, c) => s + scores[c]), n: n + 1} : {sum, n};
   });
   now.record.add({t: newest(), keys: segmenter.key.map(key => key.slice()),
-    query: segmenter.query?.slice(), contexts: segmenter.contexts,
-    before: {...segmenter.snapshot(), gone: new Map(gone)}});
+    query: segmenter.query?.slice(), contexts: segmenter.contexts, before: snapshot()});
 }
 
 async function start({t, frame, mask, lines, share}) {
@@ -127,7 +128,7 @@ async function start({t, frame, mask, lines, share}) {
 /** The next frame. mask: of the page, which paints all of it: an object not in it is not there. */
 async function step({frame, mask}) {
   const from = performance.now();
-  now.before = now.segmenter.snapshot();
+  now.before = snapshot();
   const labels = await now.segmenter.step(frame, mask, true);
   now.frame = frame;
   note();
@@ -137,6 +138,7 @@ async function step({frame, mask}) {
 async function correct({mask}) {
   if (!now.segmenter.last) throw new RangeError("Go one frame on first.");
   const from = performance.now(), labels = await now.segmenter.correct(mask, true);
+  now.scores = now.before.scores; // the frame counts once
   note();
   return result(labels, performance.now() - from);
 }
@@ -150,7 +152,7 @@ function rewind({t}) {
   for (const at of [...gone.keys()]) if (at > kept.t) gone.delete(at);
   bringInLine(kept.before.gone);
   Object.assign(segmenter, {key: kept.keys, query: kept.query, contexts: kept.contexts});
-  now.before = null;
+  Object.assign(now, {before: null, scores: kept.before.scores});
   return {t: kept.t};
 }
 
@@ -240,6 +242,7 @@ onmessage = async ({data}) => {
   try {
     postMessage({id: data.id, result: await does[data.type](data)});
   } catch (error) {
-    postMessage({id: data.id, error: error.message ?? String(error)});
+    const refused = error instanceof RangeError; // an error's class is lost on the way
+    postMessage({id: data.id, error: error.message ?? String(error), refused});
   }
 };

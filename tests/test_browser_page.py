@@ -23,8 +23,10 @@ from browser_page.built import (
     python_masks,
 )
 from PIL import Image
+from tqdm import tqdm
 
 from gcvos_mini.bunny import load_bunny
+from gcvos_mini.errors import BadInput
 from gcvos_mini.network import load_model
 from gcvos_mini.segment import VideoSegmenter
 
@@ -352,6 +354,18 @@ def test_an_open_polygon_counts(page):
     assert found[100, 100] == found[100, 320] == 1 and found[100, 213] == 0
 
 
+def test_painting_ends_with_its_frame(page):
+    """What is painted on one frame is not given to another, whatever leads there."""
+    forward(page, 3)
+    for away in (lambda: go_to(page, 1), lambda: page.locator("#lines").select_option("160")):
+        page.locator("#paint").click()
+        settle(page)
+        assert page.evaluate("gcvos.painter.on")
+        away()
+        settle(page)
+        assert not page.evaluate("gcvos.painter.on") and page.locator("#tools").is_hidden()
+
+
 # ---- controls ------------------------------------------------------------------------------------
 
 
@@ -379,6 +393,19 @@ def test_play_pause_play_is_one_play(page):
     page.locator("#speed").select_option("60")
     settle(page)
     assert took > 1900  # ms: the first of five frames comes at once
+
+
+@pytest.mark.parametrize(("then", "state"), [("paint", [1, True]), ("bunny", [0, False])])
+def test_play_does_not_begin_after_what_was_asked_for_since(page, then, state):
+    """It waits for a slow frame, and the person has pressed something else."""
+    slow(page, 300)
+    presses = ["on", "play", then]
+    page.evaluate("ids => ids.forEach(id => document.getElementById(id).click())", presses)
+    for _ in range(3):  # also what was asked for while it was waited for
+        settle(page)
+    quick(page)
+    assert page.evaluate("[gcvos.state.newest, gcvos.painter.on]") == state
+    assert not page.evaluate("gcvos.state.playing")
 
 
 def test_the_slider_ends_where_it_was_let_go(page):
@@ -427,6 +454,18 @@ def test_key_maps_move_are_sorted_and_pinned(page):
     page.locator("#sorted").uncheck()
     page.locator("#pins button").click()
     assert page.locator("#pins figure").count() == 0
+
+
+def test_scores_count_each_frame_once(page):
+    """Also one that is corrected twice with the same mask, or comes again."""
+    forward(page, 2)
+    found = []
+    for on in (0, 0, 2):
+        forward(page, on)
+        go_to(page, 2)
+        correct(page, (0.7, 0.2), (0.75, 0.25))
+        found.append(page.evaluate("[...gcvos.state.live.scores[0]]"))
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, atol=1e-6)
 
 
 def test_a_click_shows_what_a_pixel_reads(page):
@@ -632,18 +671,22 @@ def test_each_odd_file_has_its_word(page, videos, name):
 
 
 @pytest.mark.bad_input
-def test_a_damaged_picture_has_its_name_said(page, tmp_path):
-    """And of a folder's pictures every second one is taken, where that is chosen."""
+def test_an_odd_picture_has_its_name_said(page, tmp_path):
+    """A damaged one, and one of another size. And of a folder's pictures every second one is taken,
+    where that is chosen."""
     names = [tmp_path / f"{i}.jpg" for i in range(8)]
     for name, frame in zip(names, sorted(load_folder().glob("*.jpg"))):
         name.write_bytes(frame.read_bytes())
     names[4].write_bytes(b"no picture")
+    Image.new("RGB", (100, 60)).save(names[6])
     page.locator("#every").select_option("2")
     choose(page, names, "8 pictures")
     assert page.evaluate("[gcvos.state.source.length, gcvos.state.source.rate]") == [4, 6]
     go_to(page, 1)
     go_to(page, 2)
     assert "4.jpg: the picture is damaged" in words(page)
+    go_to(page, 3)
+    assert "6.jpg: the picture has 100 x 60 pixels" in words(page)
     assert page.evaluate("gcvos.state.t") == 1
 
 
@@ -679,6 +722,30 @@ def test_a_video_opens_though_the_file_is_read_slowly(page, videos):
     settle(page)
     page.evaluate("quick()")
     assert page.evaluate("gcvos.state.source.name") == "whole.webm"
+
+
+def test_a_video_opens_though_it_does_not_play(page, videos):
+    page.evaluate(
+        """() => {
+          const {play} = HTMLMediaElement.prototype;
+          HTMLMediaElement.prototype.play = () => new Promise(() => {});
+          globalThis.quick = () => { HTMLMediaElement.prototype.play = play; };
+        }"""
+    )
+    choose(page, videos / "whole.webm", "whole.webm")
+    page.evaluate("quick()")
+    assert page.evaluate("gcvos.state.source.rate") == 25
+
+
+@pytest.mark.bad_input
+def test_a_refusal_is_said_on_the_page_and_not_in_the_console(page):
+    told = []
+    page.on("console", lambda message: told.append(message.text))
+    page.locator("#paint").click()
+    page.locator("#clear").click()
+    page.locator("#apply").click()
+    settle(page)
+    assert "the first mask has no object: paint one" in words(page) and told == []
 
 
 @pytest.mark.bad_input
@@ -776,6 +843,17 @@ def test_threads_are_there_without_headers_of_the_server(shared):
     assert shared.evaluate("crossOriginIsolated")
 
 
+def test_it_goes_on_where_the_service_worker_is_never_ready(chromium, site):
+    with fresh_page(chromium) as page:
+        page.add_init_script(
+            "Object.defineProperty(ServiceWorkerContainer.prototype, 'ready', "
+            "{get: () => new Promise(() => {})})"
+        )
+        page.goto(site)
+        page.wait_for_function("globalThis.gcvos?.state.source", timeout=PATIENCE)
+        assert not page.evaluate("crossOriginIsolated")
+
+
 def test_the_one_file_works_from_a_disk(chromium, built):
     with fresh_page(chromium, reduced_motion="reduce") as page:
         asked = []
@@ -815,6 +893,14 @@ def test_a_wrong_archive_and_a_foreign_folder_are_refused(tmp_path):
 
 
 @pytest.mark.bad_input
+def test_without_npm_it_says_where_the_archive_goes(tmp_path, monkeypatch):
+    build, _ = modules()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(build.BadInput, match=f"install npm .* or save it as {tmp_path}"):
+        build.fetch(tmp_path)
+
+
+@pytest.mark.bad_input
 def test_without_a_camera_it_says_so(page):
     page.evaluate("document.getElementById('words').textContent = ''")
     page.locator("#camera").click()
@@ -823,12 +909,48 @@ def test_without_a_camera_it_says_so(page):
     assert "camera" in words(page) and page.locator("#camera").inner_text() == "Camera"
 
 
+@pytest.mark.bad_input
+def test_a_camera_without_a_picture_says_so(page):
+    page.evaluate("navigator.mediaDevices.getUserMedia = async () => new MediaStream()")
+    page.locator("#camera").click()
+    page.wait_for_function("document.getElementById('words').textContent.includes('no picture')")
+    settle(page)
+    page.evaluate("delete navigator.mediaDevices.getUserMedia")
+    assert page.locator("#camera").inner_text() == "Camera"
+
+
 def test_measure_has_a_row_for_each_size(chromium, site):
     """Of the page and of Python."""
     [(threads, lines, *numbers)] = measure.compare(chromium, site, (1,), (160,), 2, 0)
     assert (threads, lines) == (1, 160)
     first, ours, python, times, stall = map(float, numbers)
     assert abs(ours / python - times) < 0.1 and min(first, ours, python) > 0 <= stall
+
+
+@pytest.mark.bad_input
+def test_measure_says_where_the_page_stopped(page):
+    forward(page, 1)
+    with tqdm(disable=True) as bar, pytest.raises(BadInput, match="frame 1 of 5: .* press Play"):
+        measure.plays_to(page, 5, bar)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({"steps": 36}, "--steps 36: too large; give at most 35"),  # the page's bunny has 36 frames
+        ({"threads": (1, 0)}, "--threads 0: too small"),
+        ({"lines": (160, 480)}, "--lines 480: .* 160, 240 or 320"),
+    ],
+    ids=str,
+)
+def test_measure_refuses_numbers_that_the_page_has_not(tmp_path, odd, said):
+    (tmp_path / "index.html").touch()
+    (tmp_path / "clip.json").write_text(json.dumps({"frames": [""] * 36}))
+    good = {"threads": (1,), "lines": (160, 240, 320), "steps": 35, "frames": 0}
+    measure.check(tmp_path, **good)
+    with pytest.raises(BadInput, match=said):
+        measure.check(tmp_path, **good | odd)
 
 
 @pytest.mark.bad_input
