@@ -40,7 +40,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--disable-sync"]  # fmt: skip
 SIZES = (160, 240, 320)  # lines that the page offers
 MARKED = "gcvos.state.ids.filter(id => id > 0).length"  # pixels of the newest mask
-BYTES = "performance.measureUserAgentSpecificMemory().then(memory => memory.bytes)"
+BYTES = "async () => (await performance.measureUserAgentSpecificMemory()).bytes"
+READY, SETTLED = "() => gcvos.ready", "() => gcvos.settled()"
 
 
 @contextmanager
@@ -59,6 +60,31 @@ def served(folder: Path):
     server.server_close()
 
 
+def answer(page, function: str, arg=None, seconds: float = 120):
+    """What a function of the page comes to, which may take its time. Raises TimeoutError.
+
+    Asked for again and again: where Playwright itself waits for a promise, a browser may drop it,
+    and newer ones then never answer.
+    """
+    page.evaluate(
+        f"""arg => {{
+          const asked = globalThis.asked = {{done: false}};
+          Promise.resolve(arg).then({function}).then(
+            value => Object.assign(asked, {{done: true, value}}),
+            error => Object.assign(asked, {{done: true, error: String(error)}}));
+        }}""",
+        arg,
+    )
+    end = time.monotonic() + seconds
+    while not page.evaluate("asked.done"):
+        if time.monotonic() > end:
+            raise TimeoutError(f"no answer of the page in {seconds:.0f} s: {function}")
+        page.wait_for_timeout(10)
+    if error := page.evaluate("asked.error"):
+        raise RuntimeError(error)
+    return page.evaluate("asked.value")
+
+
 def opened(browser, url: str, threads: int):
     """The page on so many threads, stopped, and the seconds until its first mask was found."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -68,9 +94,9 @@ def opened(browser, url: str, threads: int):
     page.goto(f"{url}?threads={threads}")
     page.wait_for_function("globalThis.gcvos?.state.newest >= 1")  # it plays at once
     seconds = time.perf_counter() - start
-    page.evaluate("gcvos.ready")
+    answer(page, READY)
     page.locator("#play").click()
-    page.evaluate("gcvos.settled()")
+    answer(page, SETTLED)
     return page, seconds
 
 
@@ -78,8 +104,8 @@ def of_page(page, lines: int, steps: int) -> float:
     """Milliseconds from one mask on the screen to the next, the median."""
     page.locator("#lines").select_option(str(lines))
     page.locator("#bunny").click()
-    page.evaluate("gcvos.settled()")
-    return statistics.median(page.evaluate(STEP) for _ in range(steps))
+    answer(page, SETTLED)
+    return statistics.median(answer(page, STEP) for _ in range(steps))
 
 
 def of_python(lines: int, threads: int, steps: int) -> float:
@@ -121,16 +147,16 @@ def growth(page, frames: int) -> tuple[float, int]:
         page.locator("#lines").select_option("160")
         page.locator("#file").set_input_files(names)
         page.wait_for_function("n => gcvos.state.source.length === n", arg=frames)
-        page.evaluate("gcvos.settled()")
+        answer(page, SETTLED)
         page.evaluate("gcvos.painter.ids.set(gcvos.state.bunny.mask)")  # the rabbit's own
         page.locator("#apply").click()
-        page.evaluate("gcvos.settled()")
+        answer(page, SETTLED)
         page.locator("#play").click()
         with tqdm(total=frames - 1, unit="frame", disable=None) as bar:
             plays_to(page, 70, bar)
-            before = page.evaluate(BYTES)
+            before = answer(page, BYTES)
             plays_to(page, frames - 1, bar)
-        return page.evaluate(BYTES) - before, page.evaluate(MARKED)
+        return answer(page, BYTES) - before, page.evaluate(MARKED)
 
 
 def compare(browser, url: str, threads, lines, steps: int, frames: int):

@@ -1,5 +1,6 @@
 """The gallery page in a real browser, opened as a file, as people do."""
 
+import measure
 import numpy as np
 import pytest
 from browser import fresh_page
@@ -22,7 +23,7 @@ def page(chromium, file):
         page.requests = []
         page.on("request", lambda request: page.requests.append(request.url))
         page.goto(file.as_uri())
-        page.evaluate("gallery.ready")
+        measure.answer(page, "() => gallery.ready")
         choose(page, "two-friends")
         yield page
         asked = [url for url in page.requests if not url.startswith("data:")]
@@ -130,7 +131,7 @@ def test_the_second_object_is_read_by_itself(page):
 def test_the_bunny_opens_the_page_with_its_credit_and_J(chromium, file):
     with fresh_page(chromium) as page:
         page.goto(file.as_uri())
-        page.evaluate("gallery.ready")
+        measure.answer(page, "() => gallery.ready")
         said = page.locator("#frameText").inner_text()
         J = clip_data(page, "bunny")["J"]
         assert said.startswith("Frame 9 of bunny, outlined as found;")
@@ -144,7 +145,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(chromium, file, tmp_path):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
     with fresh_page(chromium, **phone) as page:
         page.goto(file.as_uri())
-        page.evaluate("gallery.ready")
+        measure.answer(page, "() => gallery.ready")
         page.screenshot(path=tmp_path / "phone.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.locator("#frame").tap(position={"x": 40, "y": 40})

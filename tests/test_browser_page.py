@@ -63,7 +63,7 @@ def opened(page, url):
     page.set_default_timeout(PATIENCE)
     page.goto(url)
     page.wait_for_function("globalThis.gcvos?.state.newest >= 0")
-    page.evaluate("gcvos.ready")
+    measure.answer(page, measure.READY)
     return page
 
 
@@ -91,7 +91,7 @@ def page(shared):
 
 def settle(page):
     """Wait until all that was asked for is done."""
-    page.evaluate("gcvos.settled()")
+    measure.answer(page, measure.SETTLED)
 
 
 def forward(page, frames):
@@ -114,8 +114,8 @@ def frames_of(page, count):
     """Frames as the page reads them, uint8 (T, H, W, 3)."""
     frames = []
     for t in range(count):
-        height, width, data = page.evaluate(
-            "async t => { const {width, height, data} = await gcvos.state.source.frame(t);"
+        height, width, data = measure.answer(
+            page, "async t => { const {width, height, data} = await gcvos.state.source.frame(t);"
             "return [height, width, [...data]]; }", t)  # fmt: skip
         frames.append(np.array(data, np.uint8).reshape(height, width, 4)[..., :3])
     return np.stack(frames)
@@ -259,7 +259,8 @@ def test_own_video_painted_by_hand_with_two_objects(page, built, videos):
 def test_each_frame_of_a_video_is_the_one_of_its_number(page, videos):
     """There and back, 600 times: a browser says that it is there before the frame is."""
     choose(page, videos / "long.webm", "long.webm")
-    lefts = page.evaluate(
+    lefts = measure.answer(
+        page,
         """async () => {
           const found = [], {source} = gcvos.state;
           for (let i = 0; i < 600; i++) {
@@ -268,7 +269,7 @@ def test_each_frame_of_a_video_is_the_one_of_its_number(page, videos):
             found.push([...Array(width).keys()].find(orange));
           }
           return found;
-        }"""
+        }""",
     )
     numbers = np.arange(600) * 8 % 21
     apart = np.abs(np.array(lefts) - (20 + 4 * numbers))  # the square goes four pixels a frame
@@ -374,7 +375,8 @@ def test_play_pause_play_is_one_play(page):
     forward(page, 7)
     go_to(page, 0)
     page.locator("#speed").select_option("2")
-    took = page.evaluate(
+    took = measure.answer(
+        page,
         """async () => {
           const until = n => new Promise(done => {
             const look = () => (gcvos.state.t >= n ? done() : setTimeout(look, 5));
@@ -388,7 +390,7 @@ def test_play_pause_play_is_one_play(page):
           await until(6);
           document.getElementById("play").click();
           return performance.now() - start;
-        }"""
+        }""",
     )
     page.locator("#speed").select_option("60")
     settle(page)
@@ -411,14 +413,15 @@ def test_play_does_not_begin_after_what_was_asked_for_since(page, then, state):
 def test_the_slider_ends_where_it_was_let_go(page):
     """Though a frame on the way is still being sought."""
     slow(page, 200)
-    page.evaluate(
+    measure.answer(
+        page,
         """async () => {
           for (const t of [5, 7, 9]) {
             const slider = Object.assign(document.getElementById("t"), {value: t});
             slider.dispatchEvent(new Event("input"));
             await new Promise(done => setTimeout(done, 50));
           }
-        }"""
+        }""",
     )
     settle(page)
     quick(page)
@@ -693,14 +696,15 @@ def test_an_odd_picture_has_its_name_said(page, tmp_path):
 def test_a_seek_that_ends_late_is_not_taken_for_the_next_one(page, videos):
     choose(page, videos / "whole.webm", "whole.webm")
     right = frames_of(page, 8)[7]
-    page.evaluate(
+    measure.answer(
+        page,
         """async () => {
           const {source} = gcvos.state;
           await source.frame(0);
           const late = source.frame(7);
           source.video.dispatchEvent(new Event("seeked"));
           globalThis.late = (await late).data;
-        }"""
+        }""",
     )
     late = np.array(page.evaluate("[...late]"), np.uint8).reshape(*right.shape[:2], 4)
     assert (late[..., :3] == right).all()
@@ -774,10 +778,10 @@ def test_memory_does_not_grow_with_the_frames(page, tmp_path):
     page.locator("#apply").click()
     page.locator("#play").click()
     page.wait_for_function("gcvos.state.newest >= 70")
-    before = page.evaluate("performance.measureUserAgentSpecificMemory().then(m => m.bytes)")
+    before = measure.answer(page, measure.BYTES)
     last, patience = count - 1, max(PATIENCE, 1000 * count)
     page.wait_for_function("last => gcvos.state.newest >= last", arg=last, timeout=patience)
-    after = page.evaluate("performance.measureUserAgentSpecificMemory().then(m => m.bytes)")
+    after = measure.answer(page, measure.BYTES)
     assert after - before < 12e6
     assert (masks_of(page)[1:] > 0).any(axis=(1, 2)).all()  # empty ones would take no room
     assert page.evaluate("gcvos.state.live.kept.length") <= 64
