@@ -16,7 +16,7 @@ def accuracy_against_cost(results: list[dict], costs: list[Cost]) -> Figure:
     results: of compare.py, all seeds; costs: of costs.memory_costs, at several lengths. Memories
     that only one of them has are left out. A path ends where a memory no longer fits the machine.
     """
-    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    figure = Figure(figsize=(6, 4.9), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     trained = dict.fromkeys(result["variant"] for result in results)
     names = [n for n in trained if n in {cost.name for cost in costs}]
@@ -31,9 +31,12 @@ def accuracy_against_cost(results: list[dict], costs: list[Cost]) -> Figure:
             if x and path[-1].nbytes > path[0].nbytes:
                 for end in (0, -1):
                     ax.annotate(f"{shown[end].frames:,}", (x[end], JF), (0, 7), ha="center",
-                                fontsize=9, textcoords="offset points")  # fmt: skip
-    axes[0].set(xscale="log", xlabel="MB of one object's memory", ylabel="J&F")
-    axes[1].set(xscale="log", xlabel="ms for one more frame")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                                fontsize=10, textcoords="offset points")  # fmt: skip
+    axes[0].set(xlabel="MB of one object's memory", ylabel="J&F")
+    axes[1].set(xlabel="ms for one more frame")
+    for ax in axes:
+        ax.set_xscale("log")
+        ax.margins(0.15, 0.1)  # room for the numbers
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   frameon=False)  # fmt: skip
     return figure
