@@ -157,7 +157,7 @@ def test_benchmarks_and_live_swap(checkpoint, here, monkeypatch, capsys):
 def test_compare(here, toy_data, tmp_path, capsys):
     asked = compare.Comparison(data=(toy_data,), out=tmp_path, steps=1)
     compare.compare(asked, variants=(), memory=(NAME,), seeds=(0,))
-    assert f"| {NAME} | memory {NAME} |" in capsys.readouterr().out
+    assert f"| Decay | memory {NAME} |" in capsys.readouterr().out
     assert load_model(tmp_path / "mymemory.Decay-0/last.safetensors").config.memory == NAME
 
 
