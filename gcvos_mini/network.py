@@ -299,7 +299,7 @@ def load_model(
 ) -> Network:
     """A network in eval mode: "mini", "mini-stm" or "paper" by name, or a checkpoint by its path.
 
-    `load_model("mini")` is the network shipped with the package, "mini-stm" the same network with STM's
+    `load_model("mini")` is the network shipped with the package, "mini-stm" the same with STM's
     memory; `pretrained=False` gives fresh weights of a Config's size. The Config is the one that
     the checkpoint was trained with: its memory, share of the first frame, working height and
     normalization included. Raises BadInput where there is nothing to load, or it does not fit.
