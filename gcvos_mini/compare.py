@@ -57,6 +57,8 @@ VARIANTS = {
     "gc-first": Variant("0.7 first frame, 0.3 mean of all", config={"first_share": 0.7}),
     "no-region": Variant("cross-entropy alone, no region term", stage={"region": 0.0}),
     "hard-masks": Variant("masks thresholded before they are written", stage={"soft_masks": False}),
+    "light": Variant("SwiftNet's light memory encoder", config={"light": True}),
+    "previous-mask": Variant("the decoder sees the last mask", config={"previous_mask": True}),
 }
 
 

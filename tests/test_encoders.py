@@ -63,6 +63,16 @@ def test_every_pixel_of_the_mask_can_be_told_apart(network):
     assert mask.grad.flatten().unique().numel() == mask.numel()
 
 
+def test_fresh_keys_match_fresh_queries(network):
+    """Or `matching_start` matches nothing: keys are made of what this encoder gives on."""
+    frame, mask = torch.rand(1, 3, 64, 96), torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        seen = network.encode_query(frame).features[0]
+        given_on = network.memory_feature(frame, mask)
+    both = torch.stack([seen.flatten(), given_on.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.9
+
+
 def test_what_the_query_saw_serves_for_writing(network):
     """With the frame's query the key and value are the same, for all of its objects."""
     frame, masks = torch.rand(1, 3, 32, 48), torch.rand(3, 1, 32, 48)
