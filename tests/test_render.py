@@ -12,7 +12,7 @@ from gcvos_mini import complexity
 from gcvos_mini.equality import Setting, Swapped, equivalence
 from gcvos_mini.keymaps import cell_at
 from gcvos_mini.masks import PALETTE
-from gcvos_mini.show import labs, render
+from gcvos_mini.show import labs, page, render
 
 COLOURS = np.array(PALETTE).reshape(256, 3)
 
@@ -348,3 +348,17 @@ def test_render_equivalence_redraws_with_the_setting_and_the_time():
     assert len({p.tobytes() for p in pictures}) == 4
     timed = np.argwhere((pictures[0] != pictures[3]).any(-1))
     assert timed[:, 0].min() > 750  # the last of the bars, no other
+
+
+def test_a_movie_keeps_a_rare_colour_of_any_frame():
+    """Blue that is only in the second of eight frames, in 1 % of it, as its legend names it."""
+    rng = np.random.default_rng(0)
+    grey = np.linspace(90, 240, 80 * 120).reshape(80, 120, 1) + rng.normal(0, 4, (80, 120, 1))
+    frames = [np.repeat(grey, 3, axis=2).clip(0, 255).astype(np.uint8) for _ in range(8)]
+    for frame in frames:
+        frame[10:50, 10:50] = 60, 155, 125
+    frames[1][60:70, 60:70] = 50, 110, 190
+    stored = Image.open(io.BytesIO(page.movie(frames, "words", colours=32).data))
+    stored.seek(1)
+    blue = np.asarray(stored.convert("RGB"), int)[60:70, 60:70]
+    assert np.abs(blue - (50, 110, 190)).max() < 25

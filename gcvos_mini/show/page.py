@@ -36,7 +36,9 @@ def movie(frames: list[np.ndarray], alt: str, milliseconds: int = 150, colours: 
     and every browser goes by the bytes.
     """
     images = [Pillow.fromarray(frame) for frame in frames]
-    palette = Pillow.fromarray(np.concatenate(frames[::6])).quantize(colours)  # one: no flicker
+    # One palette, or it flickers; of all frames and their rare colours too: a legend names those.
+    everything = Pillow.fromarray(np.concatenate(frames))
+    palette = everything.quantize(colours, method=Pillow.Quantize.MAXCOVERAGE)
     images = [image.quantize(palette=palette, dither=0) for image in images]
     gif = io.BytesIO()
     images[0].save(gif, format="GIF", save_all=True, append_images=images[1:], loop=0,
