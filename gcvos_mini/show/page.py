@@ -36,9 +36,7 @@ def movie(frames: list[np.ndarray], alt: str, milliseconds: int = 150, colours: 
     and every browser goes by the bytes.
     """
     images = [Pillow.fromarray(frame) for frame in frames]
-    # One palette, or it flickers; of all frames and their rare colours too: a legend names those.
-    everything = Pillow.fromarray(np.concatenate(frames))
-    palette = everything.quantize(colours, method=Pillow.Quantize.MAXCOVERAGE)
+    palette = one_palette(np.concatenate(frames), colours)  # of each its own, and it flickers
     images = [image.quantize(palette=palette, dither=0) for image in images]
     gif = io.BytesIO()
     images[0].save(gif, format="GIF", save_all=True, append_images=images[1:], loop=0,
@@ -46,3 +44,14 @@ def movie(frames: list[np.ndarray], alt: str, milliseconds: int = 150, colours: 
     if gif.tell() > LARGEST:
         raise ValueError(f"{gif.tell()} bytes: smaller frames, fewer frames or fewer colours")
     return Image(gif.getvalue(), format="png", alt=alt)
+
+
+def one_palette(pixels: np.ndarray, colours: int) -> Pillow.Image:
+    """Palette for pixels, uint8 (H, W, 3): three quarters for what is common, a quarter for what
+    is rare, such as the few wrong pixels that a legend names."""
+    image, few = Pillow.fromarray(pixels), colours // 4
+    common = image.quantize(colours - few).getpalette()[: 3 * (colours - few)]
+    rare = image.quantize(few, method=Pillow.Quantize.MAXCOVERAGE).getpalette()[: 3 * few]
+    palette = Pillow.new("P", (1, 1))
+    palette.putpalette(common + rare)
+    return palette
